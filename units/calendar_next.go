@@ -43,6 +43,9 @@ func wallClock(t time.Time) time.Time {
 // firstMoment returns when the clocks of zone first show a reading, or false
 // when they skip it. resume is the first reading behind the skipped or repeated
 // stretch.
+//
+// systemd takes the first as well, unless it comes to a repeated hour from weeks
+// before: it leaves the choice to mktime(3), which may then give the second.
 func firstMoment(reading time.Time, zone *time.Location) (at, resume time.Time, ok bool) {
 	year, month, day := reading.Date()
 	hour, minute, second := reading.Clock()

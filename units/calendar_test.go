@@ -37,12 +37,7 @@ func TestCalendarString(t *testing.T) {
 		// Minutes and seconds do where the step divides 60 and fills the hour.
 		{"*-*-* 00:00/15:00", func(c *Calendar) { c.Minutes = NumbersOf(0, 15, 30, 45) }},
 		{"*-*-* 00:07/20:00", func(c *Calendar) { c.Minutes = NumbersOf(7, 27, 47) }},
-		{"*-*-* 00:00:01/2", func(c *Calendar) {
-			for s := 1; s < 60; s += 2 {
-				c.Seconds |= NumbersOf(s)
-			}
-			c.Seconds &^= NumbersOf(0)
-		}},
+		{"*-*-* 00:00:01/2", func(c *Calendar) { c.Seconds = 0xaaaaaaaaaaaaaaa }},
 		{"*-*-* 00:15,30,45:00", func(c *Calendar) { c.Minutes = NumbersOf(15, 30, 45) }},
 		{"*-*-* 00:00,15,30:00", func(c *Calendar) { c.Minutes = NumbersOf(0, 15, 30) }},
 		{"*-*-* 00:00..56/7:00", func(c *Calendar) { c.Minutes = NumbersOf(0, 7, 14, 21, 28, 35, 42, 49, 56) }},
@@ -296,10 +291,7 @@ func TestCalendarNext(t *testing.T) {
 		},
 		{"never", "UTC", "*-02-30", "2026-01-01 00:00:00 +0000", nil},
 		{"over", "UTC", "2026-01-01 10:00", "2026-01-01 10:00:00 +0000", nil},
-		{
-			"before its year", "UTC", "2028-03-01 12:00", "1901-01-01 00:00:00 +0000",
-			[]string{"2028-03-01 12:00:00 +0000"},
-		},
+		{"before its year", "UTC", "2028-03-01 12:00", "1901-01-01 00:00:00 +0000", []string{"2028-03-01 12:00:00 +0000"}},
 		{
 			"systemd's horizon", "UTC", "*-12-31 23:59:59", "2198-12-31 23:59:58 +0000",
 			[]string{"2198-12-31 23:59:59 +0000", "2199-12-31 23:59:59 +0000"},

@@ -1,0 +1,208 @@
+package translate
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gm/units"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// SystemdKey is one key of gm's own object "systemd".
+type SystemdKey struct {
+	Name    string
+	Doc     string
+	Example string // JSON
+	Schema  string
+}
+
+// SystemdKeys returns the keys of "systemd", sorted.
+func SystemdKeys() []SystemdKey {
+	return []SystemdKey{
+		{"depends_on", "Apps of this declaration, or units of the host, that are started before this one.",
+			`["db", "postgresql.service"]`, schemaStrings},
+		{"hardening", "\"off\" (default), \"basic\" (no new privileges, private /tmp, read-only system), or \"strict\" (basic, and the file system read-only but for cwd, logs and pid files, a system call filter, no devices).",
+			`"basic"`, `{"enum": ["off", "basic", "strict"]}`},
+		{"listen", "Addresses that systemd opens and all instances share: a port, HOST:PORT, a socket's path, udp:PORT.",
+			`["127.0.0.1:3000"]`, `{"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]}`},
+		{"pm2_env", "true: the app also finds the variables that PM2's children inherit: name, namespace, exec_mode, instances, pm_id, pm_exec_path, pm_cwd.",
+			`true`, schemaFlag},
+		{"service", "Directives for [Service], as systemd spells them; they replace what gm would write.",
+			`{"Nice": 5}`, `{"$ref": "#/$defs/directives"}`},
+		{"unit", "Directives for [Unit], likewise.",
+			`{"Documentation": "https://example.org"}`, `{"$ref": "#/$defs/directives"}`},
+	}
+}
+
+// lowerSystemd: gm's own keys, but for the raw directives, which finish applies
+// last.
+func lowerSystemd(l *lowering, own *arg) {
+	if !own.given() {
+		return
+	}
+	var names []string
+	for _, k := range SystemdKeys() {
+		names = append(names, k.Name)
+	}
+	for i := range own.value.members {
+		m := &own.value.members[i]
+		if m.value.kind == kindNull {
+			continue
+		}
+		switch m.name {
+		case "depends_on":
+			l.lowerDepends()
+		case "hardening":
+			l.lowerHardening(m.value)
+		case "listen":
+			l.lowerListen()
+		case "pm2_env":
+			if m.value.kind != kindBool {
+				l.add(badValue, m.value.at, "write true or false", "systemd.pm2_env: true or false expected, found %s", m.value.describe())
+			} else if m.value.flag {
+				l.inherited(m.value.at)
+			}
+		case "service", "unit":
+			if m.value.kind != kindObject {
+				l.add(badValue, m.value.at, `write {"Directive": "value"}`, "systemd.%s: an object expected, found %s", m.name, m.value.describe())
+			}
+		default:
+			remedy := "use one of: " + strings.Join(names, ", ")
+			if near := nearest(m.name, names); near != "" {
+				remedy = fmt.Sprintf("did you mean %q?", near)
+			}
+			l.add(badValue, m.nameAt, remedy, "unknown key %q in systemd", m.name)
+		}
+	}
+}
+
+// lowerDepends: start order, and a start of what is missing. Wants= rather
+// than Requires=, so that stopping the database does not stop its users.
+func (l *lowering) lowerDepends() {
+	for _, d := range l.p.dependencies(l.app) {
+		if d.unit == "" {
+			l.add(unknownDependency, d.value.at, "name an app of this declaration, or a unit such as postgresql.service",
+				"systemd.depends_on: there is no app %s", d.value.describe())
+			continue
+		}
+		l.service.add("Unit", "Wants", units.Words{d.unit}, d.value.at)
+		l.service.add("Unit", "After", units.Words{d.unit}, d.value.at)
+	}
+}
+
+// lowerHardening: levels that leave a Node app working (no
+// MemoryDenyWriteExecute=, which ends its compiler).
+func (l *lowering) lowerHardening(v *value) {
+	level := v.text
+	if v.kind != kindString || !oneOf(level, "off", "basic", "strict") {
+		l.add(badValue, v.at, `write "off", "basic" or "strict"`, "systemd.hardening: a level expected, found %s", v.describe())
+		return
+	}
+	if level == "off" {
+		return
+	}
+	set := func(key string, value units.Value) {
+		if l.supports("Service", key) {
+			l.service.add("Service", key, value, v.at)
+		}
+	}
+	set("NoNewPrivileges", units.Bool(true))
+	set("PrivateTmp", units.Bool(true))
+	set("ProtectControlGroups", units.Bool(true))
+	set("ProtectKernelModules", units.Bool(true))
+	set("ProtectKernelTunables", units.Bool(true))
+	set("RestrictSUIDSGID", units.Bool(true))
+	set("LockPersonality", units.Bool(true))
+	set("RestrictRealtime", units.Bool(true))
+	if level == "basic" {
+		set("ProtectSystem", units.Word("full"))
+		return
+	}
+	set("ProtectSystem", units.Word("strict"))
+	writable := append([]units.Spec{units.Escape(l.app.cwd)}, l.dirs...)
+	slices.Sort(writable)
+	for _, dir := range slices.Compact(writable) {
+		p, err := units.NewRaw(quotePath("-" + string(dir)))
+		if err != nil {
+			l.add(badText, v.at, "rename the directory, or leave hardening at basic", "systemd.hardening: %v", err)
+			return
+		}
+		l.service.add("Service", "ReadWritePaths", p, v.at)
+	}
+	set("PrivateDevices", units.Bool(true))
+	set("ProtectClock", units.Bool(true))
+	set("ProtectHostname", units.Bool(true))
+	set("ProtectKernelLogs", units.Bool(true))
+	set("RestrictNamespaces", units.Raw("yes"))
+	set("SystemCallArchitectures", units.Words{"native"})
+	set("SystemCallFilter", units.Raw("@system-service"))
+	// Programs try calls outside of it and go on without (Node: pkey_alloc); the
+	// default action would kill them.
+	set("SystemCallErrorNumber", units.Word("EPERM"))
+}
+
+// quotePath is a path as a word of a path list: in quotes when it holds what
+// ends a word, and a backslash stands for itself only doubled.
+func quotePath(s string) string {
+	if !strings.ContainsAny(s, " \t\"'\\") {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// finishSystemd applies the raw directives over everything that was lowered.
+func (l *lowering) finishSystemd() {
+	own := l.app.get("systemd").value
+	for _, section := range []string{"Unit", "Service"} {
+		raw := own.member(strings.ToLower(section))
+		if raw == nil || raw.kind != kindObject {
+			continue
+		}
+		for i := range raw.members {
+			l.rawDirective(section, &raw.members[i])
+		}
+	}
+}
+
+func (l *lowering) rawDirective(section string, m *member) {
+	rule, ok := units.Lookup(section, m.name)
+	if !ok && !strings.HasPrefix(m.name, "X-") {
+		remedy := "systemd.unit(5), systemd.exec(5) and systemd.service(5) list them"
+		var keys []string
+		for _, r := range units.Rules() {
+			if r.Section == section {
+				keys = append(keys, r.Key)
+			}
+		}
+		if near := nearest(m.name, keys); near != "" {
+			remedy = fmt.Sprintf("did you mean %q?", near)
+		}
+		l.add(badDirective, m.nameAt, remedy, "[%s] has no directive %q", section, m.name)
+		return
+	}
+	rule.Section, rule.Key = section, m.name
+	items := []*value{m.value}
+	if m.value.kind == kindArray {
+		items = m.value.items
+	}
+	for n, item := range items {
+		if item.kind == kindObject || item.kind == kindArray || item.kind == kindNull {
+			l.add(badDirective, item.at, "write a string, a number or a boolean", "%s: a value expected, found %s", m.name, item.describe())
+			return
+		}
+		values, err := units.ParseValues(rule, item.String())
+		if err != nil {
+			l.add(badDirective, item.at, "write it as systemd's manual says", "%s: %v", m.name, err)
+			return
+		}
+		if n == 0 && (!rule.Repeats || m.name == "ExecStart") { // a service has one
+			l.service.drop(section, m.name)
+		}
+		for _, v := range values {
+			l.service.add(section, m.name, v, item.at)
+		}
+	}
+}
