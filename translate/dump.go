@@ -40,7 +40,7 @@ func isDump(items []*value) bool {
 // repeat the environment: PM2 keeps each variable at the top level too.
 var dumpKeys = [...]string{
 	"args", "node_args", "namespace", "max_memory_restart", "autorestart", "watch", "ignore_watch", "watch_options",
-	"watch_delay", "cron_restart", "kill_timeout", "kill_signal", "restart_delay", "exp_backoff_restart_delay",
+	"watch_delay", "cron_restart", "kill_timeout", "restart_delay", "exp_backoff_restart_delay",
 	"max_restarts", "min_uptime", "wait_ready", "listen_timeout", "shutdown_with_message", "stop_exit_codes", "uid",
 	"gid", "instance_var", "increment_var", "merge_logs", "disable_logs", "log_type", "log_date_format", "time",
 	"filter_env", "treekill", "post_update",
@@ -163,6 +163,10 @@ func (r *reader) dumpApp(app *dumpApp, shared map[string]bool) *value {
 		out.members = append(out.members, member{"instances", at, numberValue(float64(app.count), at)})
 	}
 	r.dumpFiles(record, add)
+	if v := record.member("status"); v != nil && v.text == "stopped" {
+		// pm2 resurrect leaves it down as well.
+		add("autostart", "status", &value{kind: kindBool, at: v.at})
+	}
 	for _, name := range dumpKeys {
 		v := record.member(name)
 		switch {
