@@ -150,7 +150,7 @@ func (l *lowering) begin() {
 
 // unit starts a unit that belongs to the app.
 func (l *lowering) unit(name string) *builder {
-	b := &builder{name: name, list: make([]units.Directive, 0, 40)}
+	b := &builder{name: name, list: builderLists.Get().([]units.Directive)}
 	if l.p.source != "" {
 		b.add("Unit", "SourcePath", units.Path(units.Escape(l.p.source)), l.app.at)
 	}
@@ -268,8 +268,15 @@ func (l *lowering) gm(words ...units.Spec) []units.Spec {
 func (b *builder) seal(p *project, app string) units.Unit {
 	u := units.Unit{Name: b.name, Directives: b.list}
 	u.Sort()
-	return units.Seal(u, p.name, app)
+	sealed := units.Seal(u, p.name, app) // a copy of its own
+	clear(b.list)
+	builderLists.Put(b.list[:0])
+	b.list = nil
+	return sealed
 }
+
+// builderLists are the lists that builders collect in, used again and again.
+var builderLists = sync.Pool{New: func() any { return make([]units.Directive, 0, 40) }}
 
 // target and slice name the units that a project's apps hang on and run in.
 func (p *project) target() string { return "gm-" + units.EscapeName(p.name) + ".target" }

@@ -128,27 +128,37 @@ func successor(section, key string) (string, bool) {
 
 // Sort puts u's directives in the order of Rules; those of one name keep theirs.
 func (u Unit) Sort() {
-	type place struct{ order, at int }
-	places := make([]place, len(u.Directives))
-	for i, d := range u.Directives {
-		places[i] = place{Order(d.Section, d.Key), i}
+	s := sorters.Get().(*sorter)
+	defer sorters.Put(s)
+	s.places, s.copy = s.places[:0], append(s.copy[:0], u.Directives...)
+	for i := range s.copy {
+		s.places = append(s.places, place{Order(s.copy[i].Section, s.copy[i].Key), i})
 	}
-	slices.SortFunc(places, func(a, b place) int {
+	slices.SortFunc(s.places, func(a, b place) int {
 		if a.order == b.order {
 			// Unknown sections share a place: each stays in one piece.
-			if c := strings.Compare(u.Directives[a.at].Section, u.Directives[b.at].Section); c != 0 {
+			if c := strings.Compare(s.copy[a.at].Section, s.copy[b.at].Section); c != 0 {
 				return c
 			}
 			return a.at - b.at
 		}
 		return a.order - b.order
 	})
-	sorted := make([]Directive, len(places))
-	for i, p := range places {
-		sorted[i] = u.Directives[p.at]
+	for i, p := range s.places {
+		u.Directives[i] = s.copy[p.at]
 	}
-	copy(u.Directives, sorted)
+	clear(s.copy)
 }
+
+// sorters are scratch space for Sort.
+var sorters = sync.Pool{New: func() any { return new(sorter) }}
+
+type sorter struct {
+	places []place
+	copy   []Directive
+}
+
+type place struct{ order, at int }
 
 // lastSectionOfWork is the section behind which unknown ones are put.
 const lastSectionOfWork = "Slice"
