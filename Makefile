@@ -34,7 +34,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gm
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/gm ./cmd/gm
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X gm/cmd/gm/first.Version=$(VERSION)" -o bin/gm ./cmd/gm
 
 test: install check ## install what is missing (Debian), then run every check and test
 	$(GO_TEST) ./...

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gm/cmd/gm/first"
+)
+
+// commands makes gm's commands, in the order of `gm help`. A new command is a
+// file with its constructor, and a line here.
+var commands = []func(*caller) *cobra.Command{
+	newGenCmd,
+	newCheckCmd,
+	newExplainCmd,
+	newSchemaCmd,
+	newHostCmd,
+	newCompletionCmd,
+	newVersionCmd,
+	newSharePortCmd,
+}
+
+// run executes gm and returns its exit status.
+func run(c *caller, args []string) int {
+	root := newRootCmd(c)
+	root.SetArgs(args)
+	return c.report(root.Execute())
+}
+
+func newRootCmd(c *caller) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gm",
+		Short: "Compile PM2 declarations to systemd units",
+		Long: `gm compiles PM2 declarations (processes.json, ecosystem.config.js, YAML) to
+systemd units.
+
+Exit status: 0 done; 1 failed, or --check found a difference; 2 wrong usage or
+an invalid declaration; 3 no such app; 4 the engine cannot be reached.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:  true, // report prints one line and a hint
+		SilenceErrors: true,
+	}
+	root.Version = version()
+	root.SetVersionTemplate(first.Line(root.Version))
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(seeHelp(cmd), "%v", err)
+	})
+	root.SuggestionsMinimumDistance = 2
+	root.SetHelpCommand(newHelpCmd())
+	for _, command := range commands {
+		root.AddCommand(command(c))
+	}
+	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	remedy := "gm help lists the commands"
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		remedy = "did you mean gm " + strings.Join(near, ", gm ") + "?"
+	}
+	return usage(remedy, "there is no command %q", name)
+}
+
+// newHelpCmd is cobra's, but for the exit status of an unknown command.
+func newHelpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command and its flags",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 && about == cmd.Root() {
+				return unknownCommand(cmd.Root(), args[0])
+			}
+			about.InitDefaultHelpFlag() // so that its list of flags has --help
+			return about.Help()
+		},
+	}
+}
+
+// arguments limits how many arguments a command takes.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usage(seeHelp(cmd), "%s needs %s", cmd.CommandPath(), strings.TrimPrefix(cmd.Use, cmd.Name()+" "))
+		case len(args) > most && most == 0:
+			return usage(seeHelp(cmd), "%s takes no argument, and %q is one", cmd.CommandPath(), args[0])
+		case len(args) > most:
+			return usage(seeHelp(cmd), "%s takes one argument, and %q is too many", cmd.CommandPath(), args[most])
+		}
+		return nil
+	}
+}
+
+func seeHelp(cmd *cobra.Command) string { return fmt.Sprintf("see %s --help", cmd.CommandPath()) }
