@@ -168,6 +168,13 @@ func (l *lowering) companion(suffix, what string, from diag.Range) *builder {
 	return b
 }
 
+// alwaysUp has a companion that calls gm restarted whenever it ends, but for
+// gm's exit status of a wrong call, which another try would not change.
+func (b *builder) alwaysUp(from diag.Range) {
+	b.add("Service", "Restart", units.Word("always"), from)
+	b.add("Service", "RestartPreventExitStatus", units.Words{"2"}, from)
+}
+
 // follow starts b with the app and stops it when the app or the project is
 // stopped; PartOf= does not pass a stop on through an app that has ended.
 // StopPropagatedFrom= will not do: it takes an app that ends by itself for a

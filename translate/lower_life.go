@@ -314,7 +314,7 @@ func lowerWatch(l *lowering, watch *arg) {
 	if dir, ok := l.path(units.Escape(l.app.cwd), watch); ok {
 		companion.add("Service", "WorkingDirectory", dir, watch.at)
 	}
-	companion.add("Service", "Restart", units.Word("always"), watch.at)
+	companion.alwaysUp(watch.at)
 	companion.add("Service", "RestartSec", units.Span(time.Second), watch.at)
 	companion.add("Service", "Slice", units.Word(l.p.slice(l.app.get("namespace").text)), watch.at)
 	l.follow(companion, watch.at)

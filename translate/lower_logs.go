@@ -247,7 +247,7 @@ func (l *lowering) lowerLogCompanion(lg *logs) {
 	if c, ok := l.command("", at, "log_file", argv...); ok {
 		writer.add("Service", "ExecStart", c, at)
 	}
-	writer.add("Service", "Restart", units.Word("always"), at)
+	writer.alwaysUp(at)
 	writer.add("Service", "Slice", units.Word(l.p.slice(a.get("namespace").text)), at)
 
 	l.service.add("Unit", "Requires", units.Words{socket.name}, at)

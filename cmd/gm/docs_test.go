@@ -22,9 +22,9 @@ import (
 //
 //	<!-- gm host with: --host ../facts.json -->
 func TestDocs(t *testing.T) {
-	for _, name := range []string{"commands.md", "ci.md"} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join("../../docs", name)
+	for _, name := range []string{"README.md", "docs/commands.md", "docs/ci.md"} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			path := filepath.Join("../..", name)
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)

@@ -106,13 +106,25 @@ func (c *caller) writeDir(o *genOptions, set units.Set) error {
 	if edited.HasErrors() {
 		return exit(statusFailed)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal()
 	defer stop()
 	if err := dir.write(ctx, realDisk{}, lock); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.err, dir.summary())
 	return nil
+}
+
+// untilSignal returns a context that ends with a signal to end, except those
+// that the caller wants ignored, as nohup(1) does.
+func untilSignal() (context.Context, context.CancelFunc) {
+	var signals []os.Signal
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	return signal.NotifyContext(context.Background(), signals...)
 }
 
 // checkDir compares a directory with the units.
