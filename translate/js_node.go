@@ -2,6 +2,8 @@ package translate
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"maps"
 	"net/url"
 	"path"
@@ -184,6 +186,11 @@ func (s *sandbox) nodeFS() *goja.Object {
 		"readFileSync": native(func(call goja.FunctionCall) goja.Value {
 			full := file(call, "read")
 			data, err := s.read(full)
+			if errors.Is(err, fs.ErrPermission) {
+				// Also a link that leads out; node would follow it.
+				return s.throw(codeOutsideAccess, "copy what it needs into its directory, or write the values out",
+					"the declaration may not read %s: %v", full, fs.ErrPermission)
+			}
 			if err != nil {
 				e := rt.NewGoError(&refusal{code: codeJSFailed, cause: "the declaration failed: ENOENT: no such file or directory, open '" + full + "'"})
 				if notExist(err) {

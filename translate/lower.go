@@ -58,17 +58,11 @@ func (b *builder) set(section, key string, v units.Value, from diag.Range) {
 // and nothing asks the host any more, so they are lowered side by side.
 func lower(p *project, m *messages) units.Set {
 	lowered := make([]loweredApp, len(p.apps))
-	workers := min(runtime.GOMAXPROCS(0), (len(p.apps)+appsAWorker-1)/appsAWorker)
-	var wait sync.WaitGroup
-	for w := range workers {
-		wait.Go(func() {
-			from, to := w*len(p.apps)/workers, (w+1)*len(p.apps)/workers
-			for i := from; i < to; i++ {
-				lowered[i] = lowerApp(p, p.apps[i])
-			}
-		})
-	}
-	wait.Wait()
+	sideBySide(len(p.apps), func(from, to int) {
+		for i := from; i < to; i++ {
+			lowered[i] = lowerApp(p, p.apps[i])
+		}
+	})
 
 	set := make(units.Set, 0, 2*len(p.apps)+4)
 	owners := make(map[string]*app, cap(set))
@@ -94,8 +88,17 @@ func lower(p *project, m *messages) units.Set {
 	return set
 }
 
-// appsAWorker is how many apps are worth a goroutine.
-const appsAWorker = 64
+// sideBySide calls work with ranges that cover 0 to n, on as many CPUs as there
+// are and as n apps are worth.
+func sideBySide(n int, work func(from, to int)) {
+	const appsAWorker = 64
+	workers := min(runtime.GOMAXPROCS(0), (n+appsAWorker-1)/appsAWorker)
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() { work(w*n/workers, (w+1)*n/workers) })
+	}
+	wait.Wait()
+}
 
 // loweredApp is what one app became.
 type loweredApp struct {

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -250,4 +251,22 @@ func FuzzParseJS(f *testing.F) {
 		defer watchdog(text)()
 		checkLaws(t, "ecosystem.config.js", text, files{"x.js": "exports.b = 1"})
 	})
+}
+
+// A file that may not be read, such as the target of a link that leads out of
+// the declaration's directory, is refused for good: node would read it.
+func TestForbiddenFileIsNotLeftToNode(t *testing.T) {
+	var m messages
+	text := `module.exports = {script: require("fs").readFileSync("link", "utf8")}`
+	parse(diag.NewSource("ecosystem.config.js", []byte(text)), Outside{
+		Dir:      "/srv/shop",
+		ReadFile: func(string) ([]byte, error) { return nil, fs.ErrPermission },
+		Node: func(string) ([]byte, error) {
+			t.Error("node was asked")
+			return []byte(`{"script": "a.js"}`), nil
+		},
+	}, &m)
+	if len(m.list) != 1 || m.list[0].Code != codeOutsideAccess.Name {
+		t.Errorf("got %v, want %s", m.list, codeOutsideAccess.Name)
+	}
 }

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 
@@ -36,9 +37,12 @@ func (r *reader) readJSON() *value {
 		r.tooDeep(at)
 		return nil
 	}
+	if root := r.readLarge(); root != nil {
+		return root
+	}
 	tree, err := hujson.Parse(r.text)
 	if err == nil {
-		b := jsonBuilder{reader: r}
+		b := jsonBuilder{reader: r, cut: math.MaxInt}
 		root := b.value(&tree)
 		if b.full {
 			r.tooLarge(root.at)
@@ -55,18 +59,33 @@ func (r *reader) tooDeep(at int) {
 }
 
 // jsonDepth returns the offset of the bracket that exceeds the nesting limit,
-// or -1. It reads strings and comments as hujson does, and stops where hujson
-// does at the latest: before anything that is not JSON with comments.
+// or -1.
 func jsonDepth(text []byte) int {
-	depth := 0
-	for i := 0; i < len(text); i++ {
+	depth, at := 0, -1
+	structure(text, func(i int) bool {
 		switch text[i] {
 		case '[', '{':
 			if depth++; depth > maxDepth {
-				return i
+				at = i
 			}
 		case ']', '}':
 			depth--
+		}
+		return at < 0
+	})
+	return at
+}
+
+// structure calls visit with the offset of each bracket and comma, until it
+// returns false. It reads strings and comments as hujson does, and stops where
+// hujson does at the latest: before anything that is not JSON with comments.
+func structure(text []byte, visit func(i int) bool) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '[', '{', ']', '}', ',':
+			if !visit(i) {
+				return
+			}
 		case '"':
 			for i++; i < len(text) && text[i] != '"'; i++ {
 				if text[i] == '\\' {
@@ -82,22 +101,36 @@ func jsonDepth(text []byte) int {
 			case i+1 < len(text) && text[i+1] == '*':
 				end := indexFrom(text, "*/", i+2)
 				if end < 0 {
-					return -1
+					return
 				}
 				i = end + 1
 			}
 		case '\'', '`', '(':
-			return -1
+			return
 		}
 	}
-	return -1
 }
 
 // jsonBuilder turns hujson's tree into values.
 type jsonBuilder struct {
 	*reader
+	// The tree's text may be a part of the declaration's: offsets are counted
+	// from base, and those from cut on lie gap bytes further.
+	base, cut, gap int
+
 	full  bool    // the budget of values is spent
 	slabs []value // values are allocated many at a time
+}
+
+// at is the place in the declaration of offsets in the tree's text.
+func (b *jsonBuilder) at(start, end int) diag.Range {
+	if end > b.cut {
+		end += b.gap
+	}
+	if start >= b.cut {
+		start += b.gap
+	}
+	return b.reader.at(b.base+start, b.base+end)
 }
 
 // new returns a value of that kind at a node's place.

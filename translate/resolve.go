@@ -21,9 +21,8 @@ type project struct {
 	byName map[string]*app // of all
 	deploy *value
 
-	envKnown    bool              // some app has the env_NAME that --env chose
-	missing     map[string]bool   // commands reported as absent
-	suggestions map[string]string // unknown key -> the nearest known one
+	envKnown bool            // some app has the env_NAME that --env chose
+	missing  map[string]bool // commands reported as absent
 }
 
 // app is one resolved app. Its keys keep their places for messages.
@@ -87,7 +86,7 @@ func resolve(doc *document, src *diag.Source, o *Options, m *messages) *project 
 	p := &project{
 		o: o, deploy: doc.deploy, name: o.Project,
 		byName: make(map[string]*app, len(doc.apps)), envKnown: o.Env == "",
-		missing: map[string]bool{}, suggestions: map[string]string{},
+		missing: map[string]bool{},
 	}
 	if p.name == "" {
 		p.name = path.Base(path.Clean("/" + o.Host.Root))
@@ -113,8 +112,10 @@ func resolve(doc *document, src *diag.Source, o *Options, m *messages) *project 
 			"static asks for PM2's built-in file server, which gm does not have")
 	}
 
-	for _, decl := range doc.apps {
-		a := p.readApp(decl, m)
+	read := readApps(doc.apps)
+	for i, decl := range doc.apps {
+		a := read[i].app
+		m.list = append(m.list, read[i].list...)
 		if !p.identify(a, decl, m) {
 			continue
 		}
@@ -127,8 +128,11 @@ func resolve(doc *document, src *diag.Source, o *Options, m *messages) *project 
 		}
 	}
 	if !p.envKnown && len(p.all) > 0 {
-		m.add(unknownEnv, p.all[0].at, "use one of: "+strings.Join(p.envNames(), ", "),
-			"--env %s: no app has env_%s", o.Env, o.Env)
+		remedy := "leave --env out: the declaration has no env_NAME"
+		if names := p.envNames(); len(names) > 0 {
+			remedy = "use one of: " + strings.Join(names, ", ")
+		}
+		m.add(unknownEnv, p.all[0].at, remedy, "--env %s: no app has env_%s", o.Env, o.Env)
 	}
 	for _, only := range o.Only {
 		if p.byName[only] == nil {
@@ -163,9 +167,6 @@ func (p *project) envNames() []string {
 			}
 		}
 	}
-	if out == nil {
-		out = []string{"none, the declaration has no env_NAME"}
-	}
 	slices.Sort(out)
 	return out
 }
@@ -182,8 +183,25 @@ func (p *project) deployEnv() *value {
 	return nil
 }
 
+// readApps reads every app's members; what is wrong with one is beside it.
+func readApps(decls []*value) []readResult {
+	out := make([]readResult, len(decls))
+	sideBySide(len(decls), func(from, to int) {
+		suggestions := map[string]string{} // unknown key -> the nearest known one
+		for i := from; i < to; i++ {
+			out[i].app = readApp(decls[i], suggestions, &out[i].messages)
+		}
+	})
+	return out
+}
+
+type readResult struct {
+	app *app
+	messages
+}
+
 // readApp sorts an app's members into the rows of the table and checks types.
-func (p *project) readApp(decl *value, m *messages) *app {
+func readApp(decl *value, suggestions map[string]string, m *messages) *app {
 	a := &app{at: decl.at, args: make([]arg, 0, len(decl.members))}
 	rows := fields()
 	for i := range decl.members {
@@ -194,10 +212,10 @@ func (p *project) readApp(decl *value, m *messages) *app {
 		}
 		if !ok {
 			remedy := "PM2 drops it in silence; remove it"
-			near, known := p.suggestions[key.name]
+			near, known := suggestions[key.name]
 			if !known {
 				near = nearest(key.name, fieldNames())
-				p.suggestions[key.name] = near
+				suggestions[key.name] = near
 			}
 			if near != "" {
 				remedy = fmt.Sprintf("did you mean %q?", near)

@@ -14,11 +14,6 @@ import (
 	"time"
 )
 
-var (
-	errTooLarge   = errors.New("file too large")
-	errNotRegular = errors.New("not a regular file")
-)
-
 // nodeLimit is how long node may take for one declaration, nodeAnswer how much
 // it may say.
 const (

@@ -81,6 +81,11 @@ type siblings struct {
 	root, dir string // as the host and this machine call it
 }
 
+var (
+	errTooLarge   = errors.New("file too large")
+	errNotRegular = errors.New("not a regular file")
+)
+
 // maxSibling bounds what require and readFileSync load.
 const maxSibling = 32 << 20
 

@@ -15,6 +15,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected outputs of scripts and docs")
 
+// noExitPause is $GORACE for a gm built with -race, which sleeps a second
+// before it exits otherwise.
+const noExitPause = "atexit_sleep_ms=0"
+
 // TestMain makes the test binary gm itself when it is called by that name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"gm": main})
@@ -34,6 +38,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("GMBIN", filepath.Dir(bin))
+			env.Setenv("GORACE", noExitPause)
 			env.Setenv("LC_ALL", "C") // the order of *
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755)
 		},
