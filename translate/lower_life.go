@@ -242,7 +242,11 @@ func lowerCron(l *lowering, pattern *arg) {
 
 	timer := l.companion("-restart.timer", "Restart times of", pattern.at)
 	timer.add("Timer", "OnCalendar", spec.calendar, pattern.at)
-	timer.add("Timer", "AccuracySec", units.Span(time.Second), pattern.at) // the default, 1min, would drop and shift runs
+	accuracy := units.Span(time.Second) // the default, 1min, would drop and shift runs
+	if spec.calendar.Seconds.Len() > 1 {
+		accuracy = units.Span(100 * time.Millisecond)
+	}
+	timer.add("Timer", "AccuracySec", accuracy, pattern.at)
 	timer.add("Timer", "Unit", units.Word(name+".service"), pattern.at)
 	l.follow(timer, pattern.at)
 
@@ -256,11 +260,20 @@ func lowerCron(l *lowering, pattern *arg) {
 	for i := range l.app.count {
 		all = append(all, units.Escape(l.app.instance(i)))
 	}
+	// A stop at the moment of a tick must win: it ends this service first (After=),
+	// and as long as the app is going down the restart is refused (fail). PartOf=
+	// the app itself would have the restart end its own systemctl.
+	stopper := l.p.target()
+	if l.app.template {
+		stopper = l.app.main()
+	}
+	restart.add("Unit", "PartOf", units.Words{stopper}, pattern.at)
+	restart.add("Unit", "After", units.Words{l.app.main()}, pattern.at)
 	// A tick gives a failed app a fresh start, counters included.
 	if c, ok := l.command("-", pattern.at, pattern.name, slices.Concat(ctl, []units.Spec{"reset-failed"}, all)...); ok {
 		restart.add("Service", "ExecStartPre", c, pattern.at)
 	}
-	if c, ok := l.command("", pattern.at, pattern.name, slices.Concat(ctl, []units.Spec{"restart"}, all)...); ok {
+	if c, ok := l.command("", pattern.at, pattern.name, slices.Concat(ctl, []units.Spec{"--job-mode=fail", "restart"}, all)...); ok {
 		restart.add("Service", "ExecStart", c, pattern.at)
 	}
 	restart.add("Service", "Slice", units.Word(l.p.slice(l.app.get("namespace").text)), pattern.at)

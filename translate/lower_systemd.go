@@ -110,7 +110,9 @@ func (l *lowering) lowerHardening(v *value) {
 		}
 	}
 	set("NoNewPrivileges", units.Bool(true))
-	set("PrivateTmp", units.Bool(true))
+	if !strings.HasPrefix(l.app.cwd+"/", "/tmp/") && !strings.HasPrefix(l.app.cwd+"/", "/var/tmp/") {
+		set("PrivateTmp", units.Bool(true)) // it would hide a cwd below it
+	}
 	set("ProtectControlGroups", units.Bool(true))
 	set("ProtectKernelModules", units.Bool(true))
 	set("ProtectKernelTunables", units.Bool(true))
