@@ -136,3 +136,17 @@ func (b *objectBuilder) find(name string) int {
 	}
 	return -1
 }
+
+// String returns v as JavaScript's String() prints it: the text that a
+// variable or an argument gets. Lists and objects are JSON.
+func (v *value) String() string {
+	switch v.kind {
+	case kindNull:
+		return "null"
+	case kindBool:
+		return strconv.FormatBool(v.flag)
+	case kindNumber, kindString:
+		return v.text
+	}
+	return string(v.appendJSON(nil))
+}
