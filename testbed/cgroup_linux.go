@@ -32,6 +32,7 @@ func cgroupTrees() (t trees) {
 		switch {
 		case has("ro"):
 			continue
+		case t.holds(f[1]): // mounted at a second place, for a chroot say
 		case f[2] == "cgroup2", f[2] == "cgroup" && has("name=systemd"):
 			t.dirs = append(t.dirs, f[1])
 		case f[2] == "cgroup" && has("memory", "pids", "cpu", "cpuacct") && !has("cpuset"):
@@ -41,6 +42,15 @@ func cgroupTrees() (t trees) {
 		}
 	}
 	return t
+}
+
+// holds reports whether a hierarchy is among the trees already.
+func (t *trees) holds(dir string) bool {
+	this, err := os.Stat(dir)
+	return err == nil && slices.ContainsFunc(t.dirs, func(other string) bool {
+		have, err := os.Stat(other)
+		return err == nil && os.SameFile(this, have)
+	})
 }
 
 func (i *instance) makeCgroups(t trees) (made []string, err error) {
