@@ -304,6 +304,7 @@ func TestCronFiresWithPM2(t *testing.T) {
 	for range 500 {
 		crons = append(crons, randomCron(r))
 	}
+	judged := 0 // the zones in which croner had a say
 	for _, place := range oracleBases {
 		t.Run(place.zone, func(t *testing.T) {
 			zone, err := time.LoadLocation(place.zone)
@@ -318,12 +319,62 @@ func TestCronFiresWithPM2(t *testing.T) {
 				}
 				bases = append(bases, base)
 			}
-			compareCrons(t, dir, zone, crons, bases)
+			known := nodeKnows(t, zone, bases)
+			if known {
+				judged++
+			} else {
+				t.Logf("this node has other rules for %s: croner is not asked there, systemd is", zone)
+			}
+			compareCrons(t, dir, zone, crons, bases, known)
 		})
+	}
+	if judged < len(oracleBases)-1 {
+		t.Errorf("croner had a say in %d of %d zones", judged, len(oracleBases))
 	}
 }
 
-func compareCrons(t *testing.T, dir string, zone *time.Location, crons []string, bases []time.Time) {
+// nodeKnows reports whether node's own time zone data agree with Go's in the
+// years behind the bases. Debian 12's node 18 does not know that Egypt changes
+// its clocks again.
+func nodeKnows(t *testing.T, zone *time.Location, bases []time.Time) bool {
+	t.Helper()
+	const script = `
+const { bases, step, count } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(bases.map((b) => Array.from({ length: count }, (_, i) => -60 * new Date(b + i * step).getTimezoneOffset()))));
+`
+	const step, count = 12 * time.Hour, 4 * 2 * 366
+	input := map[string]any{"step": step.Milliseconds(), "count": count}
+	var starts []int64
+	for _, base := range bases {
+		starts = append(starts, base.UnixMilli())
+	}
+	input["bases"] = starts
+	stdin, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "-e", script)
+	cmd.Env = append(os.Environ(), "TZ="+zone.String())
+	cmd.Stdin = bytes.NewReader(stdin)
+	stdout, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("node: %v", err)
+	}
+	var offsets [][]int
+	if err := json.Unmarshal(stdout, &offsets); err != nil {
+		t.Fatal(err)
+	}
+	for b, base := range bases {
+		for i, theirs := range offsets[b] {
+			if _, ours := base.Add(time.Duration(i) * step).Zone(); ours != theirs {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func compareCrons(t *testing.T, dir string, zone *time.Location, crons []string, bases []time.Time, askTimes bool) {
 	answers := askCroner(t, dir, zone.String(), crons, bases, oracleCount)
 	type running struct {
 		text   string
@@ -351,14 +402,19 @@ func compareCrons(t *testing.T, dir string, zone *time.Location, crons []string,
 		t.Errorf("%d expressions run, want at least 300", len(run))
 	}
 
-	slips := 0
+	slips, slipped := 0, map[string]bool{}
 	for b, base := range bases {
 		systemds := askSystemd(t, zone.String(), lines, base, oracleCount)
 		for i, c := range run {
 			var want []time.Time
 			if c.theirs.Once == nil {
 				want = c.sets.next(base, oracleCount)
-				slips += compareWithSlips(t, c.text, c.sets, base, want, c.theirs.Next[b])
+				if askTimes {
+					if n := compareWithSlips(t, c.text, c.sets, base, want, c.theirs.Next[b]); n > 0 {
+						slips += n
+						slipped[c.text] = true
+					}
+				}
 			} else if at := time.UnixMilli(*c.theirs.Once).In(zone); at.After(base) {
 				want = []time.Time{at}
 			}
@@ -373,7 +429,11 @@ func compareCrons(t *testing.T, dir string, zone *time.Location, crons []string,
 			compareRuns(t, fmt.Sprintf("%q as %q in Calendar.Next", c.text, lines[i]), base, ours, want, time.Time.Equal)
 		}
 	}
-	t.Logf("%d of %d expressions run, from %d bases; croner lost %d runs", len(run), len(crons), len(bases), slips)
+	if exact := len(run) - len(slipped); askTimes && exact < 300 {
+		t.Errorf("croner gives the very instants for %d expressions, want at least 300", exact)
+	}
+	t.Logf("%d of %d expressions run, from %d bases; for %d of them croner lost %d runs by its own slips, for the rest it gives the very instants",
+		len(run), len(crons), len(bases), len(slipped), slips)
 }
 
 // knownRefusal reports whether gm is right to refuse what croner's constructor
