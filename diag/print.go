@@ -37,7 +37,7 @@ func Print(w io.Writer, l List, style Style) {
 			place = "gm"
 		}
 		tone := [...]string{red, yellow, blue}[d.Severity]
-		fmt.Fprintf(w, "%s %s %s [%s]\n", paint(bold, place+":"), paint(tone, d.Severity.String()+":"), printable(d.Cause), d.Code)
+		fmt.Fprintf(w, "%s %s %s [%s]\n", paint(bold, printable(place)+":"), paint(tone, d.Severity.String()+":"), printable(d.Cause), d.Code)
 		if text, caret, ok := excerpt(d.At); ok {
 			fmt.Fprintf(w, "    %s\n    %s\n", text, paint(green, caret))
 		}

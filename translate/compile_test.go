@@ -52,3 +52,27 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// A path of the declaration that no unit can hold is an error, not a panic.
+func TestCompileRefusesPathsThatNoUnitHolds(t *testing.T) {
+	for _, name := range []string{"a\nb.json", "a\xff.json", "a\x00.json"} {
+		_, list := Compile(diag.NewSource(name, []byte(`[{"script": "a.js"}]`)), Options{Host: benchHost()})
+		if !list.HasErrors() {
+			t.Errorf("%q: no error", name)
+		}
+	}
+	o := Options{Host: benchHost()}
+	o.Host.Root = "/a\nb"
+	if _, list := Compile(diag.NewSource("processes.json", []byte(`[{"script": "a.js"}]`)), o); !list.HasErrors() {
+		t.Errorf("root %q: no error", o.Host.Root)
+	}
+}
+
+// TestInstancesAreBounded: "max" on a machine of many CPUs is one line, too.
+func TestInstancesAreBounded(t *testing.T) {
+	o := Options{Host: benchHost()}
+	o.Host.CPUs = 3_000_000
+	if _, list := Compile(diag.NewSource("processes.json", []byte(`[{"script": "a.js", "instances": "max"}]`)), o); !list.HasErrors() {
+		t.Error("3,000,000 instances are taken")
+	}
+}

@@ -26,7 +26,11 @@ func (s *sandbox) install() {
 	// goja would look for source maps on disk otherwise.
 	rt.SetParserOptions(parser.WithDisableSourceMaps)
 	// The same text must give the same units.
-	rt.SetRandSource(rand.New(rand.NewSource(1)).Float64)
+	random := rand.New(rand.NewSource(1))
+	rt.SetRandSource(func() float64 {
+		s.pinned("a random number")
+		return random.Float64()
+	})
 	rt.SetTimeSource(s.now)
 
 	global := rt.GlobalObject()
@@ -53,9 +57,20 @@ func (s *sandbox) install() {
 
 func (s *sandbox) now() time.Time {
 	if s.out.Now == nil {
+		s.pinned("the clock")
 		return time.Unix(0, 0)
 	}
 	return s.out.Now()
+}
+
+// pinned warns, once for each, of what is not what it is in PM2.
+func (s *sandbox) pinned(what string) {
+	if s.warned[what] {
+		return
+	}
+	s.warned[what] = true
+	s.m.add(codePinnedValue, s.stackPlace(s.rt.CaptureCallStack(32, nil)), "write the value out, or pass it in by a variable of the environment",
+		"the declaration asks for %s, which is fixed here: the same text gives the same units", what)
 }
 
 // bound takes away what would let a few bytes of text exhaust the memory or
@@ -105,6 +120,7 @@ func (s *sandbox) object(members object) *goja.Object {
 }
 
 func (s *sandbox) throw(code *Code, remedy, cause string, args ...any) goja.Value {
+	s.refused = s.refused || code == codeOutsideAccess
 	panic(s.rt.NewGoError(&refusal{code: code, cause: fmt.Sprintf(cause, args...), remedy: remedy}))
 }
 

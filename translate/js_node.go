@@ -156,7 +156,12 @@ func (s *sandbox) nodeOS() *goja.Object {
 	}
 	memory := float64(s.out.Memory)
 	return s.object(object{
-		"EOL": "\n", "hostname": returns(s.out.Hostname), "homedir": returns(s.out.Home), "platform": returns(s.platform()),
+		"EOL": "\n", "hostname": native(func(goja.FunctionCall) goja.Value {
+			if s.out.Hostname == "" {
+				s.pinned("the host's name")
+			}
+			return rt.ToValue(s.out.Hostname)
+		}), "homedir": returns(s.out.Home), "platform": returns(s.platform()),
 		"tmpdir": returns(tmp), "totalmem": returns(memory), "freemem": returns(memory), "type": returns("Linux"),
 		"arch": returns("x64"), "release": returns(""), "uptime": returns(0), "endianness": returns("LE"),
 		"availableParallelism": returns(cpus),

@@ -49,6 +49,9 @@ type sandbox struct {
 	tree    *jsTree                 // of the declaration
 	module  *jsModule
 	limit   int // modules that may still be loaded
+
+	refused bool            // something outside was asked for
+	warned  map[string]bool // what pinned has said
 }
 
 // jsFault is why a declaration gave no value.
@@ -56,6 +59,7 @@ type jsFault struct {
 	code          *Code
 	at            diag.Range
 	cause, remedy string
+	final         bool // node is not asked for a second opinion
 }
 
 // run evaluates in the sandbox and converts the result, within the bounds.
@@ -64,7 +68,7 @@ func (r *reader) run(tree *jsTree, eval func(s *sandbox) *value) (*value, *jsFau
 	copied.m = &messages{}
 	moved := *tree
 	moved.reader = &copied
-	s := &sandbox{reader: &copied, tree: &moved, modules: map[string]*goja.Object{}, limit: 200}
+	s := &sandbox{reader: &copied, tree: &moved, modules: map[string]*goja.Object{}, limit: 200, warned: map[string]bool{}}
 
 	type outcome struct {
 		value *value
@@ -179,6 +183,9 @@ func nodeGlobal(name string) bool {
 func (s *sandbox) thrown(ex *goja.Exception) *jsFault {
 	f := &jsFault{code: codeJSFailed, at: s.stackPlace(ex.Stack())}
 	text := exceptionText(ex)
+	// What is too large here is too large for node, and what was refused once
+	// stays refused, whatever the declaration made of it.
+	f.final = s.refused || strings.HasPrefix(text, "RangeError")
 	if name, ok := strings.CutPrefix(text, "ReferenceError: "); ok {
 		name, _, _ = strings.Cut(name, " ")
 		if nodeGlobal(name) {

@@ -73,6 +73,9 @@ func lower(p *project, m *messages) units.Set {
 				m.add(nameCollision, a.at, "rename one of them", "%q and %q both become %s", clip(other.name), clip(a.name), u.Name)
 				continue
 			}
+			if err := units.CheckVendor(u.Name); err != nil {
+				m.add(badName, a.at, "rename the app, or give its units other names with --prefix", "%q: %v", clip(a.name), err)
+			}
 			owners[u.Name] = a
 			set = append(set, u)
 		}

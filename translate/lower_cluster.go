@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,8 +67,12 @@ func (l *lowering) lowerListen() {
 				"systemd.listen: %s is no address", item.describe())
 			continue
 		}
+		if slices.Contains(addresses, key+address) {
+			l.add(badListen, item.at, "remove one of them", "systemd.listen: %s is there twice", item.describe())
+			continue
+		}
 		socket.add("Socket", key, units.Text(address), item.at)
-		addresses = append(addresses, address)
+		addresses = append(addresses, key+address)
 	}
 	l.service.add("Unit", "Requires", units.Words{socket.name}, at)
 	l.service.add("Unit", "After", units.Words{socket.name}, at)

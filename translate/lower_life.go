@@ -169,6 +169,10 @@ func lowerReady(l *lowering, wait *arg) {
 		return
 	}
 	timeout := l.app.get("listen_timeout")
+	if timeout.given() && timeout.number == 0 {
+		l.add(emptyValue, timeout.at, "remove the key", "listen_timeout: no app is ready in 0 ms; it is taken as absent")
+		timeout = &notGiven
+	}
 	l.warnSeconds(timeout)
 	l.service.add("Service", "Type", units.Word("notify"), wait.at)
 	l.service.add("Service", "NotifyAccess", units.Word("all"), wait.at)

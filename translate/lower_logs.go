@@ -257,7 +257,8 @@ func (l *lowering) lowerLogCompanion(lg *logs) {
 }
 
 // lowerPidFile: the file is written by root before the app counts as started,
-// and removed when it has ended.
+// and removed when it has ended. It is made anew (set -C): root must not write
+// through a link that the app's user put there.
 func lowerPidFile(l *lowering, file *arg) {
 	if file.text == "" || file.text == "NULL" || file.text == "/dev/null" {
 		return
@@ -271,7 +272,7 @@ func lowerPidFile(l *lowering, file *arg) {
 		spec = perInstance(name, "%i")
 	}
 	l.mkdir(path.Dir(name))
-	if c, ok := l.command("+", file.at, file.name, "/bin/sh", "-c", `printf %%s "$MAINPID" >"$1"`, "sh", spec); ok {
+	if c, ok := l.command("+", file.at, file.name, "/bin/sh", "-c", `rm -f -- "$1" && set -C && printf %%s "$MAINPID" >"$1"`, "sh", spec); ok {
 		l.service.add("Service", "ExecStartPost", c, file.at)
 	}
 	if c, ok := l.command("+", file.at, file.name, "/bin/rm", "-f", "--", spec); ok {

@@ -30,7 +30,7 @@ func SystemdKeys() []SystemdKey {
 			`["127.0.0.1:3000"]`, `{"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]}`},
 		{"pm2_env", "true: the app also finds the variables that PM2's children inherit: name, namespace, exec_mode, instances, pm_id, pm_exec_path, pm_cwd.",
 			`true`, schemaFlag},
-		{"service", "Directives for [Service], as systemd spells them; they replace what gm would write.",
+		{"service", "Directives for [Service], as systemd spells them. They replace what gm would write, or add to it where a directive can be repeated.",
 			`{"Nice": 5}`, `{"$ref": "#/$defs/directives"}`},
 		{"unit", "Directives for [Unit], likewise.",
 			`{"Documentation": "https://example.org"}`, `{"$ref": "#/$defs/directives"}`},
@@ -170,6 +170,10 @@ func (l *lowering) finishSystemd() {
 }
 
 func (l *lowering) rawDirective(section string, m *member) {
+	if err := units.CheckKey(section, m.name); err != nil {
+		l.add(badDirective, m.nameAt, "write the directive's name as systemd's manual does", "%v", err)
+		return
+	}
 	rule, ok := units.Lookup(section, m.name)
 	if !ok && !strings.HasPrefix(m.name, "X-") {
 		remedy := "systemd.unit(5), systemd.exec(5) and systemd.service(5) list them"

@@ -203,10 +203,11 @@ func (a *app) interpreter(p *project, file string, kind FileKind, m *messages) (
 			m.add(programNotFound, at, "install it with nvm install "+strings.TrimPrefix(name, "node@")+", or name the interpreter by its path",
 				"interpreter %q: nvm has no such version on this host; %s is written", name, command)
 		}
-	case path.IsAbs(name) || strings.HasPrefix(name, "~/"):
-		command = host.resolve("/", name)
 	case strings.Contains(name, "/"):
 		command = host.resolve(a.cwd, name) // spawn(2) happens in cwd
+		if host.file(command) == FileMissing {
+			m.add(programNotFound, at, "install it there, or correct the path", "interpreter %q: there is no %s", clip(name), command)
+		}
 	default:
 		command = p.lookup(name, at, m)
 	}

@@ -68,7 +68,7 @@ var readCodes = []*Code{
 	codeNotADeclaration, codeNotAnApp, codeNoApps,
 	codeBadJSON, codeDuplicateKey, codeJSONIsCode,
 	codeBadJS, codeJSFailed, codeJSTimeout, codeJSFunction, codeJSAsync, codeJSCycle, codeJSValue,
-	codeOutsideAccess, codeNeedsNode, codeUsedNode,
+	codeOutsideAccess, codePinnedValue, codeNeedsNode, codeUsedNode,
 	codeBadYAML, codeYAMLDuplicate, codeYAMLDocuments, codeYAMLCycle, codeYAMLDate,
 	codeDumpEnv, codeDumpModule,
 }

@@ -51,6 +51,11 @@ var (
 		Doc:     "a member is a function, a regular expression or a symbol, which no unit can hold; it is left out",
 		Example: `module.exports = { script: "web.js", ignore_watch: [/node_modules/] };`,
 	}
+	codePinnedValue = &Code{
+		Name: "pinned-value", Severity: diag.Warning,
+		Doc:     "a JavaScript declaration asks for a random number, or, where the machine's facts are pinned, for the time or the host's name: it gets a fixed value",
+		Example: `module.exports = { apps: [{ script: "a.js", name: "a-" + Math.random() }] }`, File: "ecosystem.config.js",
+	}
 	codeOutsideAccess = &Code{
 		Name: "outside-access", Severity: diag.Error, File: config,
 		Doc:     "a JavaScript declaration reads outside its own directory, or changes files",
@@ -164,7 +169,7 @@ func (s *sandbox) convertRoot(exports goja.Value, expr ast.Expression) *value {
 // withNode asks node for the value of a declaration that gm's own JavaScript
 // could not give. Without node, or when it fails as well, the fault stands.
 func (r *reader) withNode(f *jsFault) *value {
-	final := f.code == codeOutsideAccess || f.code == codeJSTimeout || f.code == codeJSFunction || f.code == codeJSAsync ||
+	final := f.final || f.code == codeOutsideAccess || f.code == codeJSTimeout || f.code == codeJSFunction || f.code == codeJSAsync ||
 		f.code == codeJSCycle || f.code == codeTooLarge || f.code == codeTooDeep
 	if r.out.Node == nil || r.out.Dir == "" || final {
 		r.report(f)

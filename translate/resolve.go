@@ -95,7 +95,12 @@ func resolve(doc *document, src *diag.Source, o *Options, m *messages) *project 
 		p.name = "root"
 	}
 	if src.Name != "<stdin>" {
-		p.source = path.Join(o.Host.Root, path.Base(src.Name))
+		source := path.Join("/", o.Host.Root, path.Base(src.Name))
+		if _, err := units.NewPath(units.Escape(source)); err != nil {
+			m.add(badText, diag.Range{}, "rename the file or its directory", "the declaration's path: %v", err)
+		} else {
+			p.source = source
+		}
 	}
 	for _, member := range doc.rest {
 		if member.name == schemaKey {
@@ -323,7 +328,7 @@ func (a *app) resolvePlace(p *project, m *messages) {
 		a.noteCaller(p, script, m)
 	}
 	a.resolveProgram(p, m)
-	a.resolveInstances(host)
+	a.resolveInstances(host, m)
 	if host.Scope == ScopeSystem {
 		checkAccount(host, "user", a.get("uid"), m)
 		checkAccount(host, "group", a.get("gid"), m)
@@ -351,7 +356,7 @@ func (a *app) noteCaller(p *project, at *arg, m *messages) {
 }
 
 // resolveInstances is PM2's lib/Common.js determineExecMode and God.prepare.
-func (a *app) resolveInstances(host *Host) {
+func (a *app) resolveInstances(host *Host, m *messages) {
 	mode, instances := a.get("exec_mode"), a.get("instances")
 	n := int(instances.number)
 	switch {
@@ -370,6 +375,10 @@ func (a *app) resolveInstances(host *Host) {
 		a.count = n
 	default:
 		a.count = max(host.CPUs+n, 1)
+	}
+	if a.count > maxInstances {
+		m.add(badValue, instances.at, "", "%s: at most %d instances, found %d", instances.name, maxInstances, a.count)
+		a.count = 1
 	}
 	a.template = a.cluster || a.count > 1
 }

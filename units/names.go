@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // maxUnitName is systemd's UNIT_NAME_MAX without the NUL.
@@ -110,3 +111,38 @@ func unhex(c byte) int {
 	}
 	return -1
 }
+
+// CheckVendor refuses the name of a unit that systemd or the operating system
+// brings: one of gm's in /etc would take its place (systemd.unit(5), UNIT FILE
+// LOAD PATH). What else a host has is for the installation to see.
+func CheckVendor(unit string) error {
+	if strings.HasPrefix(unit, "systemd-") || vendorUnits()[unit] {
+		return fmt.Errorf("%s is a unit of the system itself, and one of that name would take its place", unit)
+	}
+	return nil
+}
+
+// vendorUnits are the units of systemd.special(7) that apps could be called
+// after, and those that a server cannot do without.
+var vendorUnits = sync.OnceValue(func() map[string]bool {
+	units := map[string]bool{}
+	for kind, names := range map[string]string{
+		".target": `basic bluetooth boot-complete cryptsetup cryptsetup-pre ctrl-alt-del default emergency exit
+			factory-reset final first-boot-complete getty getty-pre graphical graphical-session
+			graphical-session-pre halt hibernate hybrid-sleep initrd integritysetup kbrequest kexec local-fs
+			local-fs-pre machines multi-user network network-online network-pre nss-lookup nss-user-lookup paths
+			poweroff printer reboot remote-cryptsetup remote-fs remote-fs-pre remote-veritysetup rescue rpcbind
+			runlevel0 runlevel1 runlevel2 runlevel3 runlevel4 runlevel5 runlevel6 shutdown sigpwr sleep slices
+			smartcard sockets soft-reboot sound storage-target-mode suspend suspend-then-hibernate swap sysinit
+			system-update system-update-pre time-set time-sync timers umount usb-gadget veritysetup`,
+		".service": `console-getty cron crond dbus dbus-broker debug-shell display-manager emergency getty
+			kmod-static-nodes NetworkManager polkit quotaon rescue rsyslog ssh sshd sudo syslog udev`,
+		"@.service": `autovt container-getty getty modprobe serial-getty ssh sshd user user-runtime-dir`,
+		".socket":   `dbus ssh sshd syslog`,
+	} {
+		for name := range strings.FieldsSeq(names) {
+			units[name+kind] = true
+		}
+	}
+	return units
+})

@@ -87,3 +87,16 @@ func TestCheckName(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckVendor(t *testing.T) {
+	for _, name := range []string{"user@.service", "multi-user.target", "cron.service", "systemd-journald.service"} {
+		if CheckVendor(name) == nil {
+			t.Errorf("%s is the system's own", name)
+		}
+	}
+	for _, name := range []string{"user.service", "cron@.service", "web.target", "system.service"} {
+		if err := CheckVendor(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -33,8 +33,9 @@ directory; with --check they are compared with those of a directory.
 FILE is a declaration, a directory that holds one, or - for standard input;
 without it one is looked for here.
 
--o changes the directory as a whole, or not at all: files that are as they
-should be are not touched, files of the same project that no app needs any more
+-o changes the directory as a whole, or not at all (only SIGKILL in the middle can
+leave it between; the next run repairs it): files that are as they should be are
+not touched, files of the same project that no app needs any more
 are removed, and files that gm did not write are never touched.`,
 		Example: "  gm gen\n  gm gen ecosystem.config.js --env production -o units/\n  gm gen processes.json --env production --host host.json --check units/",
 		Args:    arguments(0, 1),

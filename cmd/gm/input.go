@@ -66,6 +66,12 @@ func must(err error) {
 // validate refuses flags that cannot mean anything, whatever the declaration.
 func (o *inputOptions) validate(cmd *cobra.Command) error {
 	changed := cmd.Flags().Changed
+	for _, name := range []string{"env", "only", "host", "project", "run-as", "root", "gm"} {
+		// An unset variable of a script must not choose for it.
+		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed && strings.Trim(flag.Value.String(), "[]") == "" {
+			return usage("leave it out, or say which", "--%s is empty", name)
+		}
+	}
 	switch {
 	case o.system && o.user:
 		return usage("choose one", "--system and --user exclude each other")

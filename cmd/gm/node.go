@@ -37,7 +37,7 @@ func evaluate(ctx context.Context, node, path, root string, environ map[string]s
 	defer answer.Close()
 
 	dir := filepath.Dir(path)
-	cmd := exec.CommandContext(ctx, node, "--input-type=commonjs", "-e", evaluateScript, path, dir, root)
+	cmd := exec.CommandContext(ctx, node, "--max-old-space-size=256", "--input-type=commonjs", "-e", evaluateScript, path, dir, root)
 	cmd.Dir = dir
 	for name, value := range environ {
 		cmd.Env = append(cmd.Env, name+"="+value)

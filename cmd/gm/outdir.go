@@ -226,6 +226,12 @@ type existing struct {
 }
 
 func look(path string) (existing, error) {
+	// A link in place of a drop-in's directory would be followed out of here.
+	if parent := filepath.Dir(path); strings.HasSuffix(parent, ".d") {
+		if info, err := os.Lstat(parent); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return existing{exists: true, mode: info.Mode(), text: []byte{}}, nil
+		}
+	}
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

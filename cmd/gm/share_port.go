@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -22,6 +23,9 @@ Where the kernel refuses, instance 0 starts all the same, as it shares with
 nobody; the others do not, and the journal says why.`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.Trim(args[0], "0123456789") != "" || args[0] == "" {
+				return usage("units call it with %i", "share-port %q: the number of an instance expected", args[0])
+			}
 			err := sharePort()
 			if err == nil {
 				return nil

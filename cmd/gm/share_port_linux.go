@@ -85,6 +85,10 @@ func ownCgroup() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Anywhere else the program would reach beyond one service, and outlive it.
+	if !strings.Contains(group+"/", ".service/") {
+		return "", fmt.Errorf("the calling cgroup, %s, is no service's", group)
+	}
 	return filepath.Join(mount, group), nil
 }
 
