@@ -167,6 +167,35 @@ func (l *lowering) finishSystemd() {
 			l.rawDirective(section, &raw.members[i])
 		}
 	}
+	if own != nil {
+		l.checkOneshot()
+	}
+}
+
+// checkOneshot refuses what systemd would refuse to load (service_verify in its
+// service.c): a oneshot that is restarted whenever it ends, and several commands
+// in any other service.
+func (l *lowering) checkOneshot() {
+	var kind, restart, starts units.Directive
+	n := 0
+	for _, d := range l.service.list {
+		switch d.Key {
+		case "Type":
+			kind = d
+		case "Restart":
+			restart = d
+		case "ExecStart":
+			starts = d
+			n++
+		}
+	}
+	oneshot := kind.Value == units.Word("oneshot")
+	if oneshot && (restart.Value == units.Word("always") || restart.Value == units.Word("on-success")) {
+		l.add(badDirective, kind.From, `add "autorestart": false to the app`, "Type=oneshot: systemd refuses it beside Restart=%s", units.Encode(restart.Value))
+	}
+	if n > 1 && !oneshot {
+		l.add(badDirective, starts.From, "write one, and the others under ExecStartPre", "ExecStart: %d commands, which only Type=oneshot may have", n)
+	}
 }
 
 func (l *lowering) rawDirective(section string, m *member) {
