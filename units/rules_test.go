@@ -119,6 +119,8 @@ func TestRulesAgreeWithSystemd(t *testing.T) {
 
 const directivesFile = "../docs/directives.md"
 
+//go:generate go test -run ^TestDocsAreCurrent$ -update .
+
 // TestDocsAreCurrent compares docs/directives.md with the table, and writes it
 // under -update.
 func TestDocsAreCurrent(t *testing.T) {

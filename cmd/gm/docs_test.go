@@ -21,6 +21,8 @@ import (
 // a comment before the block says which ones it prints:
 //
 //	<!-- gm host with: --host ../facts.json -->
+//
+//go:generate go test -run ^TestDocs$ -update .
 func TestDocs(t *testing.T) {
 	for _, name := range []string{"README.md", "docs/commands.md", "docs/ci.md"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
