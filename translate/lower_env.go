@@ -53,9 +53,9 @@ func (l *lowering) declare(object *value) {
 // lowerInstanceVar: the instance's number, over anything of that name in env
 // (lib/God.js injectVariables).
 func lowerInstanceVar(l *lowering, name *arg) {
-	v := variable{name: "NODE_APP_INSTANCE", value: l.instanced(""), from: name.at}
-	if name.given() && name.text != "" {
-		v.name = name.text
+	v := variable{name: name.text, value: l.instanced(""), from: name.at}
+	if v.name == "" {
+		v.name = strings.Trim(fields()[index()["instance_var"]].Default, `"`)
 	}
 	if !name.given() {
 		v.from = l.app.at

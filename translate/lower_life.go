@@ -12,24 +12,37 @@ import (
 	"gm/units"
 )
 
-// PM2's defaults (lib/API/schema.json, constants.js), and the pause that gm
-// puts before a restart when none is declared.
+// What PM2 has no key for: its growing delay (constants.js), and the pause that
+// gm puts before a restart when none is declared.
 const (
-	defaultMinUptime     = 1000 // ms
-	defaultMaxRestarts   = 16
-	defaultKillTimeout   = 1600 // ms
-	defaultListenTimeout = 3000 // ms
-	defaultRestartDelay  = 100  // ms
-	backoffCeiling       = 15_000
-	backoffGrowth        = 1.5
+	pauseBeforeRestart = 100 // ms
+	backoffCeiling     = 15_000
+	backoffGrowth      = 1.5
 )
 
-// millis is the value of a key in milliseconds, or the default.
-func (a *arg) millis(fallback float64) float64 {
-	if a.given() {
-		return a.number
+// number is the value of a key, or the default that the table gives it.
+func (a *app) number(key string) float64 {
+	if given := a.get(key); given.given() {
+		return given.number
 	}
-	return fallback
+	return defaultNumber(key)
+}
+
+func defaultNumber(key string) float64 {
+	n, err := strconv.ParseFloat(fields()[index()[key]].Default, 64)
+	if err != nil {
+		panic("the table has no number as default of " + key)
+	}
+	return n
+}
+
+// listenTimeout is how long the app may take to get ready, in milliseconds;
+// none is ready in 0.
+func (a *app) listenTimeout() float64 {
+	if timeout := a.get("listen_timeout"); timeout.given() && timeout.number == 0 {
+		return defaultNumber("listen_timeout")
+	}
+	return a.number("listen_timeout")
 }
 
 func span(ms float64) units.Span {
@@ -87,11 +100,11 @@ func lowerRestart(l *lowering, autorestart *arg) {
 	restartDelay, backoff := a.get("restart_delay"), a.get("exp_backoff_restart_delay")
 	minUptime, maxRestarts := a.get("min_uptime"), a.get("max_restarts")
 	l.warnSeconds(restartDelay)
-	burst := max(1, maxRestarts.millis(defaultMaxRestarts)) // Burst=0 would lift the limit
-	round := minUptime.millis(defaultMinUptime)
+	burst := max(1, a.number("max_restarts")) // Burst=0 would lift the limit
+	round := a.number("min_uptime")
 	if a.get("wait_ready").flag {
 		// One that never gets ready ends only now.
-		round = max(round, a.get("listen_timeout").millis(defaultListenTimeout)+a.get("kill_timeout").millis(defaultKillTimeout))
+		round = max(round, a.listenTimeout()+a.number("kill_timeout"))
 	}
 	if backoff.given() && backoff.number > 0 {
 		waits := l.lowerBackoff(backoff, int(burst))
@@ -104,7 +117,10 @@ func lowerRestart(l *lowering, autorestart *arg) {
 		l.limit(burst*round+waits, burst, maxRestarts)
 		return
 	}
-	delay := restartDelay.millis(defaultRestartDelay)
+	delay := float64(pauseBeforeRestart)
+	if restartDelay.given() {
+		delay = restartDelay.number
+	}
 	l.service.add("Service", "RestartSec", span(delay), restartDelay.at)
 	from := maxRestarts
 	if !from.given() {
@@ -149,7 +165,7 @@ func lowerStop(l *lowering, timeout *arg) {
 	l.warnSeconds(timeout)
 	l.service.add("Service", "KillSignal", units.Word("SIGINT"), timeout.at)
 	// 0 would mean "wait for ever" (systemd.service(5), TimeoutStopSec=).
-	l.service.add("Service", "TimeoutStopSec", span(max(timeout.millis(defaultKillTimeout), 1)), timeout.at)
+	l.service.add("Service", "TimeoutStopSec", span(max(l.app.number("kill_timeout"), 1)), timeout.at)
 	mode, treekill := units.Word("control-group"), l.app.get("treekill")
 	if treekill.given() && !treekill.flag {
 		mode = "mixed" // process and none would leave children that nobody ends
@@ -171,12 +187,11 @@ func lowerReady(l *lowering, wait *arg) {
 	timeout := l.app.get("listen_timeout")
 	if timeout.given() && timeout.number == 0 {
 		l.add(emptyValue, timeout.at, "remove the key", "listen_timeout: no app is ready in 0 ms; it is taken as absent")
-		timeout = &notGiven
 	}
 	l.warnSeconds(timeout)
 	l.service.add("Service", "Type", units.Word("notify"), wait.at)
 	l.service.add("Service", "NotifyAccess", units.Word("all"), wait.at)
-	l.service.add("Service", "TimeoutStartSec", span(max(timeout.millis(defaultListenTimeout), 1)), timeout.at)
+	l.service.add("Service", "TimeoutStartSec", span(l.app.listenTimeout()), timeout.at)
 	l.preload("ready", wait)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gm/units"
@@ -204,7 +205,7 @@ func (l *lowering) lowerLogCompanion(lg *logs) {
 		}
 		l.service.add("Service", s.key, out, at)
 		for i := range a.count {
-			number := units.Spec(itoa(i))
+			number := units.Spec(strconv.Itoa(i))
 			p, err := units.NewPath(fifo(number, s.name))
 			if err != nil {
 				l.add(badText, at, "rename the project", "%s: %v", s.key, err)

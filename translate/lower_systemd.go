@@ -3,13 +3,10 @@ package translate
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gm/units"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // SystemdKey is one key of gm's own object "systemd".
 type SystemdKey struct {
