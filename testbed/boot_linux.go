@@ -54,7 +54,7 @@ func boot(o Options, logf func(string, ...any)) (_ *machine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{inst: inst, suite: o.Suite, version: version, gone: make(chan struct{})}
+	m := &machine{inst: inst, suite: o.Suite, version: version, hybrid: hybrid}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.shutdown())
@@ -63,23 +63,48 @@ func boot(o Options, logf func(string, ...any)) (_ *machine, err error) {
 	if err := inst.mountRoot(lower); err != nil {
 		return nil, err
 	}
-	cgroups, err := inst.makeCgroups(trees)
-	if err != nil {
+	if m.cgroups, err = inst.makeCgroups(trees); err != nil {
 		return nil, err
 	}
-	if err := m.start(cgroups, nspawnArgs(inst, o.Binds, hybrid), hybrid); err != nil {
+	m.argv = nspawnArgs(inst, o.Binds, hybrid)
+	if err := m.start(); err != nil {
 		return nil, err
 	}
+	return m, m.settle(logf)
+}
+
+// settle waits for the end of a boot and adds what nspawn leaves out.
+func (m *machine) settle(logf func(string, ...any)) error {
 	if err := m.awaitBoot(); err != nil {
-		return nil, err
+		return err
 	}
 	if out, err := m.inside("sh", "-c", bpffs); err != nil {
 		logf("no bpffs in the machine: %v: %s", err, out)
 	}
-	if hybrid {
-		return m, m.openControllers()
+	if m.hybrid {
+		return m.openControllers()
 	}
-	return m, nil
+	return nil
+}
+
+// reboot has systemd shut the machine down and starts it again: nspawn, told to
+// keep its cgroup, ends at a reboot and leaves the rest to whoever started it.
+func (m *machine) reboot(logf func(string, ...any)) error {
+	// The call may be cut short by what it asks for.
+	out, err := m.inside("systemctl", "reboot")
+	if late := poll(bootLimit, func() bool { return !m.up() }); late != nil {
+		return fmt.Errorf("the end of systemd: %w; systemctl reboot: %v: %s", late, err, out)
+	}
+	// What the old boot left below its cgroups would be in the way of the new one.
+	for _, dir := range m.cgroups {
+		if err := errors.Join(removeTree(dir), os.Mkdir(dir, 0o755)); err != nil {
+			return err
+		}
+	}
+	if err := m.start(); err != nil {
+		return err
+	}
+	return m.settle(logf)
 }
 
 func nspawnArgs(inst *instance, binds []string, hybrid bool) []string {
@@ -103,21 +128,22 @@ func nspawnArgs(inst *instance, binds []string, hybrid bool) []string {
 
 // start starts nspawn in the cgroups. In the host's own it would leave "payload"
 // and "supervisor" behind, and two machines would share them.
-func (m *machine) start(cgroups, nspawn []string, hybrid bool) error {
-	console, err := os.Create(m.inst.path("console.log"))
+func (m *machine) start() error {
+	console, err := os.OpenFile(m.inst.path("console.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer console.Close()
-	argv := append([]string{"-c", join, "sh"}, cgroups...)
-	cmd := exec.Command("sh", append(append(argv, "--"), nspawn...)...)
-	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="+map[bool]string{false: "1", true: "0"}[hybrid])
+	argv := append([]string{"-c", join, "sh"}, m.cgroups...)
+	cmd := exec.Command("sh", append(append(argv, "--"), m.argv...)...)
+	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="+map[bool]string{false: "1", true: "0"}[m.hybrid])
 	cmd.Stdout, cmd.Stderr = console, console
 	// When the test binary is killed, nspawn halts the machine; mounts and cgroups
 	// stay until the next boot.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 
-	started := make(chan error)
+	started, gone := make(chan error), make(chan struct{})
+	m.gone = gone
 	go func() {
 		// The death signal comes when the thread that forked ends, not the process:
 		// keep it until nspawn has ended.
@@ -127,7 +153,7 @@ func (m *machine) start(cgroups, nspawn []string, hybrid bool) error {
 		started <- err
 		if err == nil {
 			cmd.Wait()
-			close(m.gone)
+			close(gone)
 		}
 	}()
 	if err := <-started; err != nil {

@@ -14,4 +14,10 @@ func (*machine) run(context.Context, string, []string) (string, error) { return 
 
 func (*machine) shutdown() error { return errNotLinux }
 
+func (*machine) reboot(func(string, ...any)) error { return errNotLinux }
+
 func (*machine) installNode(func(string, ...any)) error { return errNotLinux }
+
+func emulate(context.Context, string, string, map[string]string, func(string, ...any)) (string, int, error) {
+	return "", 0, errNotLinux
+}
