@@ -190,6 +190,7 @@ func bootPlaces(b *booted) {
 		{"name": "place-of-program", "cwd": dir, "script": "my %n $probe;", "args": []string{"out"}, "autorestart": false},
 		{"name": "place-of-script", "cwd": dir, "script": "my %n app.sh", "args": []string{"name with blank", "exit 0"}, "autorestart": false},
 		{"name": "Naïve app: №1/%i", "cwd": quotedDir, "script": "/share/probe", "args": "named", "autorestart": false},
+		{"name": "Zweite №2: x", "cwd": quotedDir, "script": "/share/probe", "args": "second", "instances": 2, "autorestart": false},
 		{"name": "place-of-shell", "script": `echo "a  b" '%i' $MESSAGE ${MESSAGE} \$MESSAGE 'it''s' | tr a-z A-Z >shell.out`, "env": map[string]string{"MESSAGE": "hello"}, "autorestart": false},
 	})
 	if err != nil {
@@ -198,7 +199,7 @@ func bootPlaces(b *booted) {
 	p.install(string(declaration))
 	p.enable()
 	p.awaitText("shell.out", "A  B %I HELLO HELLO $MESSAGE ITS\n")
-	for _, file := range []string{dir + "/out.0.cmdline", dir + "/name with blank.starts", quotedDir + "/named.0.cmdline"} {
+	for _, file := range []string{dir + "/out.0.cmdline", dir + "/name with blank.starts", quotedDir + "/named.0.cmdline", quotedDir + "/second.1.cmdline"} {
 		p.Wait(file, func() bool { return p.has(file) })
 	}
 	inside := "/share/places/" + dir

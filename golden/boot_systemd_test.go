@@ -2,6 +2,8 @@ package golden
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +18,7 @@ func bootDepends(b *booted) {
 			"wait_ready": true, "listen_timeout": 20000},
 		{"name": "pool", "script": "app.sh", "args": ["pool", "exec sleep infinity"], "instances": 2},
 	]`)
+	p.Must("systemctl", "enable", "--quiet", p.target())
 	p.checkLoaded()
 	p.Must("systemctl", "start", "front.service")
 	front, ready := p.awaitStarts("front", 1)[0], p.awaitStarts("back-ready", 1)[0]
@@ -52,6 +55,87 @@ func bootAutostart(b *booted) {
 	p.awaitStarts("by-hand", 1)
 	p.stop()
 	p.awaitState("by-hand.service", "inactive")
+}
+
+// auxiliaryMayMiss is a systemd whose enable goes on where a unit of Also= is not
+// there; 247 refuses.
+const auxiliaryMayMiss = 252
+
+// bootMembership sees that a link alone decides whether a project starts an app,
+// and that enable and disable of the project make and remove all links.
+func bootMembership(b *booted) {
+	p := b.newProject("members")
+	const declaration = `[
+		{"name": "single", "script": "app.sh", "args": ["single", "exec sleep infinity"]},
+		{"name": "couple", "script": "app.sh", "args": ["couple", "exec sleep infinity"], "instances": 2},
+		{"name": "asked", "script": "app.sh", "args": ["asked", "exec sleep infinity"], "instances": 2, "autostart": false, "cron_restart": "0 0 1 1 *"},
+	]`
+	p.install(declaration)
+	p.enable()
+	links := func() []string {
+		out := p.Must("find", "/etc/systemd/system", "-type", "l", "-path", "*.wants/*", "-newer", "/etc/systemd/system/"+p.target(), "-printf", "%P\n")
+		all := strings.Fields(out)
+		slices.Sort(all)
+		return all
+	}
+	states := func(want map[string]string) {
+		p.t.Helper()
+		for unit, state := range want {
+			if got := p.property("ActiveState", unit); got != state {
+				p.t.Errorf("%s is %s, want %s", unit, got, state)
+			}
+		}
+	}
+	wants := []string{
+		"couple.target.wants/couple@0.service", "couple.target.wants/couple@1.service", "gm-members.target.wants/asked-restart.timer",
+		"gm-members.target.wants/couple.target", "gm-members.target.wants/single.service", "multi-user.target.wants/gm-members.target",
+	}
+	if diff := cmp.Diff(links(), wants); diff != "" {
+		p.t.Errorf("links after enable (-got +want):\n%s", diff)
+	}
+	all := map[string]string{"single.service": "active", "couple@0.service": "active", "couple@1.service": "active",
+		"asked.target": "inactive", "asked@0.service": "inactive", "asked-restart.timer": "active"}
+	states(all)
+	for _, unit := range []string{p.target(), "couple.target"} {
+		deps := p.properties("Wants,After", unit)[0]
+		for want := range strings.FieldsSeq(deps["Wants"]) {
+			if !strings.HasSuffix(want, ".timer") && !slices.Contains(strings.Fields(deps["After"]), want) {
+				p.t.Errorf("%s wants %s and is not after it", unit, want)
+			}
+		}
+	}
+
+	p.Must("systemctl", "disable", "--quiet", "single.service")
+	p.stop()
+	p.Must("systemctl", "start", p.target())
+	without := maps.Clone(all)
+	without["single.service"] = "inactive"
+	states(without)
+	p.Must("systemctl", "enable", "--quiet", "single.service")
+	p.stop()
+	p.Must("systemctl", "start", p.target())
+	states(all)
+
+	p.Must("systemctl", "disable", "--quiet", p.target())
+	if left := links(); len(left) > 0 {
+		p.t.Errorf("links after disable: %q", left)
+	}
+	// The instances of an app that is started by hand are a matter of links too.
+	p.Must("systemctl", "enable", "--quiet", "asked.target")
+	p.Must("systemctl", "start", "asked.target")
+	p.awaitStarts("asked", 2)
+	p.Must("systemctl", "disable", "--quiet", "asked.target")
+	p.remove()
+
+	p.set, p.options.Only = nil, []string{"single"}
+	p.install(declaration)
+	_, err := p.Run(p.t.Context(), "systemctl", "enable", "--now", "--quiet", p.target())
+	if p.Version() >= auxiliaryMayMiss {
+		if err != nil {
+			p.t.Errorf("enable of a project whose other apps are not installed: %v", err)
+		}
+		p.awaitState("single.service", "active")
+	}
 }
 
 // bootInstances sees what tells the instances of an app apart.

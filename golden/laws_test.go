@@ -84,7 +84,11 @@ func (g *golden) checkReferences(t *testing.T, set units.Set) {
 			if units.IsEnvFile(u.Name) || d.Key == "Environment" || d.Key == "Description" || d.Section == "X-Gm" {
 				continue
 			}
-			for _, word := range strings.Fields(units.Encode(d.Value)) {
+			text := units.Encode(d.Value)
+			if d.Key == "Also" { // where systemd unescapes
+				text = strings.ReplaceAll(text, `\\`, `\`)
+			}
+			for _, word := range strings.Fields(text) {
 				if !reference.MatchString(word) || slices.Contains(outside, word) {
 					continue
 				}

@@ -139,20 +139,35 @@ func (l *lowering) begin() {
 	if !a.template {
 		l.service = l.unit(a.unit + ".service")
 		l.service.add("Unit", "PartOf", units.Words{l.p.target()}, a.at)
+		l.joinProject(l.service)
 		return
 	}
 	l.service = l.unit(a.unit + "@.service")
 	l.service.add("Unit", "PartOf", units.Words{a.main()}, a.at)
+	l.service.add("Install", "WantedBy", units.Words{a.main()}, a.at)
 	l.target = l.unit(a.main())
+	l.joinProject(l.target)
 	l.target.add("Unit", "Description", l.text(units.Escape(a.name)+" ("+units.Escape(l.p.name)+")"), a.at)
 	l.target.add("Unit", "PartOf", units.Words{l.p.target()}, a.at)
 	// Without it systemd orders the two targets by which it loads first, Wants=
 	// one way and PartOf= the other, and depends_on can close a cycle.
 	l.target.add("Unit", "Before", units.Words{l.p.target()}, a.at)
 	for i := range a.count {
-		l.target.add("Unit", "Wants", units.Words{a.instance(i)}, a.get("instances").at)
+		l.target.add("Install", "Also", also(a.instance(i)), a.get("instances").at)
 	}
 }
+
+// joinProject has enable link the app into its project's target. A link rather
+// than Wants= in the target, so that one app can be kept from the next boot.
+func (l *lowering) joinProject(main *builder) {
+	if l.app.autostarts() {
+		main.add("Install", "WantedBy", units.Words{l.p.target()}, l.app.at)
+	}
+}
+
+// also names a unit for Also=, the one list of units in which systemd takes a
+// backslash for an escape (config_parse_also of its install.c).
+func also(unit string) units.Words { return units.Words{strings.ReplaceAll(unit, `\`, `\\`)} }
 
 // unit starts a unit that belongs to the app.
 func (l *lowering) unit(name string) *builder {
@@ -296,11 +311,15 @@ func (p *project) target() string { return "gm-" + units.EscapeName(p.name) + ".
 
 func (p *project) slice(namespace string) string {
 	name := "gm-" + sliceWord(p.name)
-	if namespace != "" && namespace != "default" {
+	if inNamespace(namespace) {
 		name += "-" + sliceWord(namespace)
 	}
 	return name + ".slice"
 }
+
+// inNamespace reports whether a namespace is another than the one in which PM2
+// puts every app.
+func inNamespace(namespace string) bool { return namespace != "" && namespace != "default" }
 
 // sliceWord is one level of a slice's name: dashes nest slices, so they
 // become underscores (systemd.slice(5)).
@@ -323,12 +342,12 @@ func (p *project) shared() []*builder {
 		return b
 	}
 	described(target, "Apps of "+p.name)
-	// Apps that --only leaves out stay wanted: they may be installed already.
+	// Apps that --only leaves out stay named: they may be installed already.
 	for _, a := range p.all {
 		if a.autostarts() {
-			target.add("Unit", "Wants", units.Words{a.main()}, a.at)
+			target.add("Install", "Also", also(a.main()), a.at)
 		} else if cron := a.get("cron_restart"); cron.given() && !cronDisabled(cron.text) {
-			target.add("Unit", "Wants", units.Words{a.unit + "-restart.timer"}, cron.at)
+			target.add("Install", "Also", also(a.unit+"-restart.timer"), cron.at)
 		}
 	}
 	boot := "multi-user.target"

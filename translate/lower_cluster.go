@@ -15,12 +15,16 @@ import (
 // target; here is what lets them share one port as PM2's workers do.
 func lowerInstances(l *lowering, mode *arg) {
 	a := l.app
-	if !a.cluster || len(l.listens()) > 0 {
+	if !a.cluster {
 		return
 	}
 	at := mode.at
 	if !mode.given() {
 		at = a.get("instances").at
+	}
+	l.service.add("X-Gm", "Mode", units.Word("cluster"), at)
+	if len(l.listens()) > 0 {
+		return
 	}
 	if l.host.Scope == ScopeUser {
 		if a.count == 1 {

@@ -108,9 +108,9 @@ func (l *lowering) finishEnv() {
 			if file == nil {
 				file = &builder{name: l.app.unit + ".env"}
 				l.extra = append(l.extra, file)
-				path := "/etc/gm/" + units.Escape(l.p.name) + "/" + units.Escape(file.name)
+				path := "/etc/gm/" + units.Escape(units.EscapeName(l.p.name)) + "/" + units.Escape(file.name)
 				if l.host.Scope == ScopeUser {
-					path = "%h/.config/gm/" + units.Escape(l.p.name) + "/" + units.Escape(file.name)
+					path = "%h/.config/gm/" + units.Escape(units.EscapeName(l.p.name)) + "/" + units.Escape(file.name)
 				}
 				if p, ok := l.path(path, l.app.get("env")); ok {
 					l.service.add("Service", "EnvironmentFile", p, v.from)

@@ -71,6 +71,9 @@ func lowerName(l *lowering, _ *arg) {
 // lowerNamespace: the slice.
 func lowerNamespace(l *lowering, namespace *arg) {
 	l.service.add("Service", "Slice", units.Word(l.p.slice(namespace.text)), namespace.at)
+	if inNamespace(namespace.text) {
+		l.service.add("X-Gm", "Namespace", units.MarkText(namespace.text), namespace.at)
+	}
 	if err := units.CheckName(l.p.slice(namespace.text)); err != nil {
 		l.add(badName, namespace.at, "choose a shorter name", "namespace %q: %v", clip(namespace.text), err)
 	}

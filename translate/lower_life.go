@@ -74,6 +74,8 @@ func (l *lowering) warnSeconds(a *arg) {
 // has been stopped.
 func lowerRestart(l *lowering, autorestart *arg) {
 	a := l.app
+	minUptime, maxRestarts := a.get("min_uptime"), a.get("max_restarts")
+	l.service.add("X-Gm", "MinUptime", span(a.number("min_uptime")), minUptime.at)
 	codes := a.get("stop_exit_codes")
 	clean := units.Words{"130", "143"} // handlers that exit by the stop signal's number
 	if len(codes.list) > 0 {
@@ -98,7 +100,6 @@ func lowerRestart(l *lowering, autorestart *arg) {
 	l.service.add("Service", "Restart", units.Word("always"), autorestart.at)
 
 	restartDelay, backoff := a.get("restart_delay"), a.get("exp_backoff_restart_delay")
-	minUptime, maxRestarts := a.get("min_uptime"), a.get("max_restarts")
 	l.warnSeconds(restartDelay)
 	burst := max(1, a.number("max_restarts")) // Burst=0 would lift the limit
 	round := a.number("min_uptime")
@@ -268,6 +269,9 @@ func lowerCron(l *lowering, pattern *arg) {
 	timer.add("Timer", "AccuracySec", accuracy, pattern.at)
 	timer.add("Timer", "Unit", units.Word(name+".service"), pattern.at)
 	l.follow(timer, pattern.at)
+	if !l.app.autostarts() {
+		timer.add("Install", "WantedBy", units.Words{l.p.target()}, pattern.at)
+	}
 
 	restart := l.companion("-restart.service", "Restart of", pattern.at)
 	restart.add("Service", "Type", units.Word("oneshot"), pattern.at)

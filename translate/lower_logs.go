@@ -183,7 +183,7 @@ func (l *lowering) lowerLogCompanion(lg *logs) {
 	socket.add("Socket", "TriggerLimitIntervalSec", units.Span(0), at)
 
 	fifo := func(instance units.Spec, stream string) units.Spec {
-		return "%t/gm/" + units.Escape(l.p.name) + "/" + units.Escape(a.unit) + "-" + instance + "." + units.Spec(stream)
+		return "%t/gm/" + units.Escape(units.EscapeName(l.p.name)) + "/" + units.Escape(a.unit) + "-" + instance + "." + units.Spec(stream)
 	}
 	var streams []logStream
 	for _, s := range []struct {

@@ -43,9 +43,9 @@ func instancesOf(t *testing.T, cpus int, members string) string {
 	mode, count := "fork", 0
 	if target, ok := set.Find("a.target"); ok {
 		for _, d := range target.Directives {
-			if d.Key == "Wants" {
+			if d.Key == "Also" {
 				if got, want := units.Encode(d.Value), fmt.Sprintf("a@%d.service", count); got != want {
-					t.Errorf("%s: Wants=%s, want %s", members, got, want)
+					t.Errorf("%s: Also=%s, want %s", members, got, want)
 				}
 				count++
 			}

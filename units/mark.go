@@ -22,9 +22,9 @@ type Mark struct {
 // there. The hash is of the text of u as it is now. A unit of the project as a
 // whole has no app.
 func Seal(u Unit, project, app string) Unit {
-	mark := []Directive{{Section: markSection, Key: "Project", Value: markText(project)}}
+	mark := []Directive{{Section: markSection, Key: "Project", Value: MarkText(project)}}
 	if app != "" {
-		mark = append(mark, Directive{Section: markSection, Key: "App", Value: markText(app)})
+		mark = append(mark, Directive{Section: markSection, Key: "App", Value: MarkText(app)})
 	}
 	sealed := make([]Directive, 0, len(u.Directives)+len(mark)+1)
 	for _, d := range u.Directives {
@@ -49,8 +49,8 @@ func Seal(u Unit, project, app string) Unit {
 // renderings are buffers for texts that are only hashed.
 var renderings = sync.Pool{New: func() any { return new([]byte) }}
 
-// markText returns name as text; a name that no line can carry is escaped.
-func markText(name string) Text {
+// MarkText returns name as a text of [X-Gm]; a name that no line can carry is escaped.
+func MarkText(name string) Text {
 	text, err := NewText(Escape(name))
 	if err != nil {
 		text = Text(Escape(EscapeName(name)))

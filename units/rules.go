@@ -17,6 +17,9 @@ type Rule struct {
 	Since int
 	// Repeats says that several lines add up; else the last one counts.
 	Repeats bool
+	// Live says that daemon-reload applies a change: what runs need not be
+	// restarted for it.
+	Live bool
 }
 
 // Kind is the grammar of a directive's value.
@@ -178,7 +181,7 @@ var table = sync.OnceValue(func() *ruleTable {
 		for _, r := range rows {
 			if r.in&s.bit != 0 {
 				t.index[name{s.name, r.key}] = len(t.rules)
-				t.rules = append(t.rules, Rule{s.name, r.key, r.doc, r.kind, r.since, r.repeats})
+				t.rules = append(t.rules, Rule{s.name, r.key, r.doc, r.kind, r.since, r.repeats, r.live})
 			}
 		}
 		t.end[s.name] = len(t.rules)

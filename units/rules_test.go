@@ -61,6 +61,31 @@ func TestOrderIsThatOfRules(t *testing.T) {
 	}
 }
 
+// TestRulesSayWhatReloads: a directive of a part of the unit that no process is
+// made from is live, and one that makes the process is not.
+func TestRulesSayWhatReloads(t *testing.T) {
+	for _, r := range Rules() {
+		if (r.Section == "Install" || r.Section == markSection) && !r.Live {
+			t.Errorf("[%s] %s= is not live, and systemd reads it at enable or never", r.Section, r.Key)
+		}
+	}
+	for _, c := range []struct {
+		section, key string
+		live         bool
+	}{
+		{"Unit", "Description", true}, {"Unit", "After", true}, {"Unit", "StartLimitBurst", true}, {"Unit", "JoinsNamespaceOf", false},
+		{"Service", "KillSignal", true}, {"Service", "TimeoutStopSec", true}, {"Service", "Restart", true}, {"Service", "ExecStop", true},
+		{"Service", "ExecStart", false}, {"Service", "ExecStartPre", false}, {"Service", "Environment", false}, {"Service", "Type", false},
+		{"Service", "User", false}, {"Service", "StandardOutput", false}, {"Service", "LimitNOFILE", false}, {"Service", "RootDirectoryStartOnly", false},
+		{"Service", "MemoryMax", false}, {"Slice", "TasksMax", false}, {"Slice", "ConcurrencySoftMax", true}, {"Service", "Slice", false}, {"Service", "Delegate", false},
+		{"Timer", "OnCalendar", true}, {"Timer", "AccuracySec", true}, {"Socket", "ListenStream", false}, {"Socket", "SocketMode", false},
+	} {
+		if rule, ok := Lookup(c.section, c.key); !ok || rule.Live != c.live {
+			t.Errorf("[%s] %s=: live is %v, want %v", c.section, c.key, rule.Live, c.live)
+		}
+	}
+}
+
 // retired are directives of the table that newer versions read without listing
 // them, because they have no effect there.
 var retired = []string{"CPUAccounting", "DefaultMemoryMin", "DefaultMemoryLow", "DefaultStartupMemoryLow"}
@@ -150,7 +175,8 @@ Made from units/rules_table.go by ` + "`go test ./units -run TestDocsAreCurrent 
 
 What gm knows of systemd's language: units may hold other directives, with a warning. *Since* is the
 systemd version that brought a directive; where it is empty, 245 or before, which is the oldest that gm
-supports. *Lists* says that several lines add up; else the last one counts.
+supports. *Lists* says that several lines add up; else the last one counts. *Applies* says what brings a
+change to a unit that runs: a *reload* (` + "`systemctl daemon-reload`" + `), or a *restart* of the unit.
 
 | kind | written as |
 |---|---|
@@ -179,14 +205,17 @@ supports. *Lists* says that several lines add up; else the last one counts.
 	}
 	shared := map[string][]string{} // the sections of a row
 	row := func(r Rule) string {
-		since, lists := "", ""
+		since, lists, applies := "", "", "restart"
 		if r.Since > 0 {
 			since = fmt.Sprint(r.Since)
 		}
 		if r.Repeats {
 			lists = "yes"
 		}
-		return fmt.Sprintf("| %s= | %s | %s | %s | %s |\n", r.Key, r.Kind, lists, since, r.Doc)
+		if r.Live {
+			applies = "reload"
+		}
+		return fmt.Sprintf("| %s= | %s | %s | %s | %s | %s |\n", r.Key, r.Kind, lists, since, applies, r.Doc)
 	}
 	for _, r := range Rules() {
 		shared[row(r)] = append(shared[row(r)], "["+r.Section+"]")
@@ -205,7 +234,7 @@ supports. *Lists* says that several lines add up; else the last one counts.
 		rows[part] = append(rows[part], text)
 	}
 	for _, part := range parts {
-		fmt.Fprintf(&out, "\n## %s\n\n| directive | kind | lists | since | what it says |\n|---|---|---|---|---|\n%s", part, strings.Join(rows[part], ""))
+		fmt.Fprintf(&out, "\n## %s\n\n| directive | kind | lists | since | applies | what it says |\n|---|---|---|---|---|---|\n%s", part, strings.Join(rows[part], ""))
 	}
 	return out.Bytes()
 }
