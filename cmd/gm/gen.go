@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/diag"
+	"gm/disk"
 	"gm/units"
 )
 
@@ -109,7 +110,7 @@ func (c *caller) writeDir(o *genOptions, set units.Set) error {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	if err := dir.write(ctx, realDisk{}, lock); err != nil {
+	if err := dir.write(ctx, disk.Real{}, lock); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.err, dir.summary())

@@ -19,13 +19,17 @@ import (
 //
 //	diag < units < translate
 //	diag, units < engine < engine/systemd, engine/native
+//	disk < engine
 //	all of these < cmd/gm
 const lattice = `
 	diag:
 	units:         diag
 	translate:     diag units
 	cmd/gm/first:
-	cmd/gm:        diag units translate cmd/gm/first
+	disk:
+	engine:         disk diag units
+	engine/systemd: engine diag units
+	cmd/gm:         disk diag units translate engine engine/systemd cmd/gm/first
 `
 
 // libraries is which packages may import a module that is not of the standard
@@ -37,11 +41,15 @@ const libraries = `
 	github.com/robfig/cron/v3:    translate
 	github.com/spf13/cobra:       cmd/gm
 	github.com/cilium/ebpf:       cmd/gm
-	golang.org/x/sys:             cmd/gm testbed
+	github.com/coreos/go-systemd: engine/systemd
+	github.com/godbus/dbus:       engine/systemd
+	github.com/jedib0t/go-pretty: cmd/gm
+	golang.org/x/sys:             cmd/gm engine/systemd disk testbed
+	golang.org/x/term:            cmd/gm
 `
 
 // Packages that only tests may import; they may import what they like.
-var testOnly = []string{"golden", "testbed"}
+var testOnly = []string{"golden", "testbed", "engine/enginetest"}
 
 // impure is what no translation may import: what it depends on comes in as an
 // argument. net/netip and net/url are only about text.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"gm/diag"
+	"gm/disk"
 	"gm/units"
 )
 
@@ -154,7 +155,7 @@ func (o *outdir) compare(project string, want []file, have []string, apps []stri
 	names = slices.Compact(names)
 
 	found := make([]existing, len(names))
-	err := inParallel(len(names), func(i int) error {
+	err := disk.Parallel(len(names), func(i int) error {
 		if want := wanted[names[i]]; want != nil {
 			want.render()
 		}
