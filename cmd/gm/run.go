@@ -14,6 +14,24 @@ import (
 var commands = []func(*caller) *cobra.Command{
 	newGenCmd,
 	newCheckCmd,
+	newPlanCmd,
+	newInstallCmd,
+	newUninstallCmd,
+	newVerbCmd("start"),
+	newVerbCmd("stop"),
+	newVerbCmd("restart"),
+	newVerbCmd("reload"),
+	newVerbCmd("delete"),
+	newScaleCmd,
+	newSignalCmd,
+	newResetCmd,
+	newListCmd,
+	newJlistCmd,
+	newDescribeCmd,
+	newEnvCmd,
+	newPidCmd,
+	newLogsCmd,
+	newDoctorCmd,
 	newExplainCmd,
 	newSchemaCmd,
 	newHostCmd,
@@ -25,7 +43,7 @@ var commands = []func(*caller) *cobra.Command{
 // run executes gm and returns its exit status.
 func run(c *caller, args []string) int {
 	root := newRootCmd(c)
-	root.SetArgs(args)
+	root.SetArgs(spelled(args))
 	return c.report(root.Execute())
 }
 

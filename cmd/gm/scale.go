@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gm/engine"
+)
+
+// manageOptions is what the verbs take that know no declaration.
+type manageOptions struct {
+	engineOptions
+	lockOptions
+}
+
+func newScaleCmd(c *caller) *cobra.Command {
+	o := &manageOptions{}
+	cmd := &cobra.Command{
+		Use:   "scale NAME N|+N|-N",
+		Short: "Change the number of an app's instances",
+		Long: `Scale starts further instances of an app, or stops and removes the last ones; the
+others run on. The app must have instances: exec_mode "cluster", or more than
+one declared.
+
+The declaration does not change: the next gm install goes back to its number.`,
+		Example: "  gm scale web-api 4\n  gm scale web-api +2\n  gm scale web-api -1",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 || !isCount(args[1], "+-") {
+				return usage(seeHelp(cmd), "%s needs a name and a number", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return c.scale(o, args[0], args[1]) },
+	}
+	o.addFlags(cmd)
+	o.addFlag(cmd)
+	o.who = "gm scale"
+	c.completeApps(cmd, cobra.ShellCompDirectiveNoFileComp)
+	return cmd
+}
+
+// isCount reports whether text is a number, with one of these signs or, where
+// there are two, none.
+func isCount(text, signs string) bool {
+	digits := strings.TrimLeft(text, signs)
+	_, err := strconv.ParseUint(digits, 10, 16)
+	return err == nil && len(text)-len(digits) <= 1 && (len(signs) > 1 || digits != text)
+}
+
+func (c *caller) scale(o *manageOptions, name, count string) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	return c.withSelected(ctx, &o.engineOptions, selecting(name), func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
+		if len(selected) != 1 || !selected[0].Whole {
+			return usage("name one app", "%s is not one app as a whole", name)
+		}
+		return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
+			selected := current(have, selected)
+			if len(selected) == 0 {
+				return selectFailure(&engine.NoSuchApp{Selector: name})
+			}
+			app := selected[0].App
+			number, _ := strconv.Atoi(count) // isCount has looked at it
+			if count[0] == '+' || count[0] == '-' {
+				number += len(app.Instances)
+			}
+			if number < 1 {
+				return usage(fmt.Sprintf("gm stop %s keeps it, gm delete %s removes it", name, name),
+					"%s has %s; at least one must stay", app.Name, counted(len(app.Instances), "instance"))
+			}
+			if number > maxInstances {
+				return usage("", "%s: at most %d instances", count, maxInstances)
+			}
+			p, err := engine.PlanScale(have, app, number)
+			if err != nil {
+				return scaleFailure(err)
+			}
+			if err := c.sayIdle(p, selected, "has "+counted(number, "instance")+" already"); err != nil {
+				return err
+			}
+			return c.apply(ctx, e, have, p, engine.ApplyOptions{}, func(a *engine.AppPlan) string {
+				if a.Empty() {
+					return ""
+				}
+				return fmt.Sprintf("%s: scaled from %d to %d instances", a.App, len(app.Instances), number)
+			})
+		})
+	})
+}
+
+func scaleFailure(err error) error {
+	var cannot *engine.CannotScale
+	if errors.As(err, &cannot) {
+		return &failure{statusFailed, "cannot-scale", cannot.Error(), cannot.Remedy}
+	}
+	return err
+}
+
+// maxInstances bounds a slip of the finger.
+const maxInstances = 1000

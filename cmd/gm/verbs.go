@@ -1,0 +1,466 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gm/engine"
+	"gm/units"
+)
+
+// verb is what one of PM2's verbs does with apps.
+type verb struct {
+	name    string
+	aliases []string
+	short   string
+	long    string
+	example string
+
+	plan func(*engine.State, []engine.Selection) *engine.Plan
+	done string // "stopped"
+	idle string // of an app with which nothing is to be done
+	// installs says that a FILE is installed, with these options; otherwise its apps
+	// are acted upon by name.
+	installs bool
+	with     diffOptions
+	// here says that no argument means the declaration here.
+	here bool
+}
+
+const selectorHelp = `
+
+An app is chosen by its name, an instance of it as NAME@0, several by "all", a
+/regular expression/, or a namespace.`
+
+var verbs = []*verb{
+	{
+		name: "start", short: "Start apps, or install a declaration and start its apps",
+		long: `Start starts apps that do not run, and has them started at boot again: it undoes
+stop. Apps that run already are left alone.` + selectorHelp + ` FILE is a declaration, or what
+gm gen wrote of one: it is installed, and those of its apps that were stopped
+are started. Without an argument the declaration here is taken.`,
+		example: "  gm start\n  gm start worker\n  gm start ecosystem.config.js --env production",
+		plan:    engine.PlanStart, done: "started", idle: "runs already",
+		installs: true, with: diffOptions{wake: true}, here: true,
+	},
+	{
+		name: "stop", short: "Stop apps for good: over boots and installs",
+		long: `Stop stops apps, with their timers and watches, and keeps them from being started
+at boot or by an install, until gm start. Their units stay installed.` + selectorHelp + ` FILE is
+a declaration: its apps are stopped.`,
+		example: "  gm stop worker\n  gm stop web-api@2\n  gm stop all",
+		plan:    engine.PlanStop, done: "stopped", idle: "is stopped already",
+	},
+	{
+		name: "restart", aliases: []string{"startOrRestart"}, short: "Restart apps at once",
+		long: `Restart stops and starts apps, all instances of one at the same time, and starts
+those that do not run. What they had failed with is forgotten.` + selectorHelp + ` FILE is a
+declaration, or what gm gen wrote of one: it is installed, and all of its apps
+are restarted, changed or not.`,
+		example: "  gm restart worker\n  gm restart /^api-/\n  gm restart processes.json --env production",
+		plan:    engine.PlanRestart, done: "restarted", idle: "has nothing to restart",
+		installs: true, with: diffOptions{wake: true, restart: true, now: true},
+	},
+	{
+		name: "reload", aliases: []string{"startOrReload", "startOrGracefulReload"}, short: "Restart the instances of apps one after the other",
+		long: `Reload restarts the instances of an app one after the other, each when the one
+before it is up, so that some always run. When one does not come up it stops
+there, and the others run on as they were.` + selectorHelp + ` FILE is a declaration, or what gm
+gen wrote of one: it is installed, and all of its apps are reloaded, changed or
+not.`,
+		example: "  gm reload web-api\n  gm reload all\n  gm reload ecosystem.config.js --env production",
+		plan:    engine.PlanReload, done: "reloaded", idle: "has nothing to reload",
+		installs: true, with: diffOptions{wake: true, restart: true},
+	},
+	{
+		name: "delete", aliases: []string{"del"}, short: "Stop apps and remove their units",
+		long: `Delete stops apps and removes their units. The next install of the declaration
+brings them back. With its last app the project goes as a whole.` + selectorHelp + ` FILE is a
+declaration: its apps are removed.`,
+		example: "  gm delete worker\n  gm delete all",
+		plan:    engine.PlanDelete, done: "removed", idle: "is not installed",
+	},
+}
+
+type verbOptions struct {
+	installOptions
+	engine engineOptions
+}
+
+// newVerbCmd makes the command of a verb.
+func newVerbCmd(name string) func(*caller) *cobra.Command {
+	v := verbs[slices.IndexFunc(verbs, func(v *verb) bool { return v.name == name })]
+	return func(c *caller) *cobra.Command {
+		o := &verbOptions{}
+		use := v.name + " NAME|FILE…"
+		if v.here {
+			use = v.name + " [NAME|FILE…]"
+		}
+		cmd := &cobra.Command{
+			Use: use, Aliases: v.aliases, Short: v.short, Long: v.long, Example: v.example,
+			Args: func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 && !v.here {
+					return usage("name an app, or all", "%s needs an app", cmd.CommandPath())
+				}
+				return nil
+			},
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if v.installs {
+					if err := o.validate(cmd); err != nil {
+						return err
+					}
+					o.engine = engineOptions{o.installOptions.engine.engine, o.system, o.user}
+				} else {
+					o.system, o.user, o.secrets = o.engine.system, o.engine.user, "inline"
+				}
+				return c.verb(cmd, v, o, args)
+			},
+		}
+		if v.installs {
+			o.addFlags(cmd)
+			o.addForce(cmd)
+			cmd.Flags().BoolVar(&o.quick, "now", false, "do not wait for apps to stay up")
+		} else {
+			o.engine.addFlags(cmd)
+			o.lockOptions.addFlag(cmd)
+		}
+		o.who = "gm " + v.name
+		c.completeApps(cmd, cobra.ShellCompDirectiveDefault)
+		return cmd
+	}
+}
+
+// verb carries out a verb: files first, then the apps that were named.
+func (c *caller) verb(cmd *cobra.Command, v *verb, o *verbOptions, args []string) error {
+	files, selectors, err := c.sortArguments(args)
+	if err != nil {
+		return err
+	}
+	var todo []func() error
+	if len(args) == 0 {
+		todo = append(todo, func() error { return c.verbFile(cmd, v, o, nil) })
+	}
+	for _, file := range files {
+		todo = append(todo, func() error { return c.verbFile(cmd, v, o, []string{file}) })
+	}
+	if len(selectors) > 0 {
+		if v.installs && len(files) == 0 {
+			names := append([]string{"only", "force", "no-rollback", "linger"}, compiling...)
+			if err := refuseFlags(cmd, "it is about a declaration, and none is named", names...); err != nil {
+				return err
+			}
+		}
+		todo = append(todo, func() error {
+			return c.act(v, o, selecting(selectors...))
+		})
+	}
+	return c.each(todo)
+}
+
+// each does one thing after the other. When one fails the rest is done all the
+// same, unless it was interrupted, and the first failure gives the status.
+func (c *caller) each(todo []func() error) error {
+	if len(todo) == 1 {
+		return todo[0]()
+	}
+	result := statusDone
+	for _, do := range todo {
+		if err := do(); err != nil {
+			status := c.report(err)
+			if result == statusDone {
+				result = status
+			}
+			var f *failure
+			if errors.Is(err, errInterrupted) || errors.As(err, &f) && f.code == codeInterrupted {
+				break
+			}
+		}
+	}
+	if result != statusDone {
+		return exit(result)
+	}
+	return nil
+}
+
+// sortArguments tells files from selectors.
+func (c *caller) sortArguments(args []string) (files, selectors []string, err error) {
+	for _, arg := range args {
+		switch isFile, err := c.isFile(arg); {
+		case err != nil:
+			return nil, nil, err
+		case isFile:
+			files = append(files, arg)
+		default:
+			selectors = append(selectors, arg)
+		}
+	}
+	return files, selectors, nil
+}
+
+// declarationSuffixes are how the name of a declaration ends.
+var declarationSuffixes = []string{".json", ".js", ".cjs", ".mjs", ".yml", ".yaml"}
+
+// scriptSuffixes are how the name of a program ends that PM2 would start itself.
+var scriptSuffixes = []string{".js", ".cjs", ".mjs", ".ts", ".py", ".sh", ".rb", ".php", ".pl"}
+
+// isFile reports whether an argument of a verb names a file and not apps: it has
+// the form of one, and there is one. An app may be called like a directory here.
+func (c *caller) isFile(arg string) (bool, error) {
+	if arg == "-" {
+		return true, nil
+	}
+	hasSuffix := func(suffixes []string) bool {
+		return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(arg, s) })
+	}
+	isRegexp := len(arg) > 1 && arg[0] == '/' && arg[len(arg)-1] == '/'
+	if arg == "" || isRegexp || !hasSuffix(declarationSuffixes) && !hasSuffix(scriptSuffixes) && !strings.Contains(arg, "/") && arg != "." && arg != ".." {
+		return false, nil
+	}
+	info, err := os.Stat(c.abs(arg))
+	if err != nil {
+		if strings.Contains(arg, "/") {
+			return false, cannotRead(arg, err)
+		}
+		return false, nil
+	}
+	base := filepath.Base(arg)
+	declares := slices.Contains(declarationNames, base) || strings.Contains(base, ".config.")
+	if !info.IsDir() && hasSuffix(scriptSuffixes) && !declares {
+		app := strings.TrimSuffix(base, filepath.Ext(base))
+		return false, usage(fmt.Sprintf(`write processes.json: [{"name": %q, "script": %q}]`, app, arg),
+			"%s is a program; gm starts what a declaration declares", arg)
+	}
+	return true, nil
+}
+
+// verbFile carries out a verb for a declaration.
+func (c *caller) verbFile(cmd *cobra.Command, v *verb, o *verbOptions, args []string) error {
+	o.args = args
+	if v.installs {
+		to := o.installOptions
+		to.diffOptions = v.with
+		to.force = o.force
+		return c.install(cmd, &to)
+	}
+	w, err := c.want(cmd, &o.inputOptions)
+	if err != nil {
+		return err
+	}
+	if w.plan != nil {
+		return usage("name a declaration", "%s is a plan", w.from)
+	}
+	if status := status(w.list); status != statusDone {
+		c.print(w.list)
+		return exit(status)
+	}
+	wanted := appsOf(w.set)
+	return c.act(v, o, func(have *engine.State) ([]engine.Selection, error) {
+		var chosen []engine.Selection
+		for _, app := range have.Apps() {
+			if _, found := slices.BinarySearch(wanted, app.Name); found && app.Project == w.project {
+				chosen = append(chosen, engine.Selection{App: app, Units: app.Instances, Whole: true})
+			}
+		}
+		if chosen == nil {
+			return nil, &failure{statusNoApp, "unknown-app", fmt.Sprintf("no app of %s is installed", w.from), "gm list shows what is"}
+		}
+		return chosen, nil
+	})
+}
+
+// act carries out a verb for the apps that choose finds, project after project.
+func (c *caller) act(v *verb, o *verbOptions, choose func(*engine.State) ([]engine.Selection, error)) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	return c.withSelected(ctx, &o.engine, choose, func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
+		if len(selected) == 0 { // of "all"
+			return c.write([]byte("Nothing is installed.\n"))
+		}
+		var todo []func() error
+		for _, group := range engine.SplitProjects(selected) {
+			todo = append(todo, func() error { return c.actOn(ctx, e, v, o, group) })
+		}
+		return c.each(todo)
+	})
+}
+
+// withSelected opens the engine, finds apps and hands them on.
+func (c *caller) withSelected(ctx context.Context, o *engineOptions, choose func(*engine.State) ([]engine.Selection, error),
+	use func(engine.Engine, *engine.State, []engine.Selection) error) error {
+	if o.system && o.user {
+		return usage("choose one", "--system and --user exclude each other")
+	}
+	if err := mayChange(o.user || !o.system && os.Geteuid() != 0); err != nil {
+		return err
+	}
+	e, err := c.openEngine(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	have, err := engine.Observe(ctx, e, "", engine.Brief)
+	if err != nil {
+		return engineFailure(err)
+	}
+	selected, err := choose(have)
+	if err != nil {
+		return selectFailure(err)
+	}
+	return use(e, have, selected)
+}
+
+// selectFailure says what is wrong with a selector.
+func selectFailure(err error) error {
+	var none *engine.NoSuchApp
+	var bad *engine.BadSelector
+	switch {
+	case errors.As(err, &none):
+		remedy := "gm list shows the apps"
+		if len(none.Near) > 0 {
+			remedy = "did you mean " + strings.Join(none.Near, ", ") + "?"
+		}
+		return &failure{statusNoApp, "unknown-app", none.Error(), remedy}
+	case errors.As(err, &bad):
+		return usage("correct it, or name the apps", "%v", bad)
+	}
+	return err
+}
+
+// actOn carries out a verb for apps of one project.
+func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOptions, selected []engine.Selection) error {
+	return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
+		selected := current(have, selected)
+		p := v.plan(have, selected)
+		names := map[string]string{}
+		for _, s := range selected {
+			names[s.App.Name] = title(s)
+		}
+		if err := c.sayIdle(p, selected, v.idle); err != nil {
+			return err
+		}
+		// A stop, a restart or a start that fails leaves things as the app left them:
+		// there is no other version of its units to go back to.
+		return c.apply(ctx, e, have, p, engine.ApplyOptions{KeepFailed: v.name != "delete", Now: o.quick}, func(a *engine.AppPlan) string {
+			if a.Empty() || names[a.App] == "" {
+				return ""
+			}
+			return names[a.App] + ": " + v.done + instances(len(a.Restart)+len(a.Start))
+		})
+	})
+}
+
+// change holds a project, observes it and has it changed.
+func (c *caller) change(ctx context.Context, e engine.Engine, project string, o lockOptions, do func(*engine.State) error) error {
+	unlock, err := c.hold(ctx, e, project, o)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	have, err := engine.Observe(ctx, e, project, engine.Brief)
+	if err != nil {
+		return engineFailure(err)
+	}
+	return do(have)
+}
+
+// current is a selection as it is now that the project is held.
+func current(have *engine.State, selected []engine.Selection) []engine.Selection {
+	apps := map[string]engine.App{}
+	for _, app := range have.Apps() {
+		apps[app.Name] = app
+	}
+	var out []engine.Selection
+	for _, s := range selected {
+		app, ok := apps[s.App.Name]
+		if !ok {
+			continue // someone has removed it meanwhile
+		}
+		s.App = app
+		if s.Whole {
+			s.Units = app.Instances
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// title is what a selection is called: the app, or the instances that were named.
+func title(s engine.Selection) string {
+	if s.Whole {
+		return printable(s.App.Name)
+	}
+	names := make([]string, len(s.Units))
+	for i, unit := range s.Units {
+		names[i] = strings.TrimSuffix(unit, ".service")
+	}
+	return strings.Join(names, ", ")
+}
+
+// sayIdle names the apps with which a plan does nothing.
+func (c *caller) sayIdle(p *engine.Plan, selected []engine.Selection, idle string) error {
+	busy := map[string]bool{}
+	for i := range p.Apps {
+		busy[p.Apps[i].App] = !p.Apps[i].Empty()
+	}
+	var out bytes.Buffer
+	for _, s := range selected {
+		if !busy[s.App.Name] {
+			fmt.Fprintf(&out, "%s: %s\n", title(s), idle)
+		}
+	}
+	return c.write(out.Bytes())
+}
+
+// selecting chooses by selectors.
+func selecting(selectors ...string) func(*engine.State) ([]engine.Selection, error) {
+	return func(have *engine.State) ([]engine.Selection, error) { return engine.Select(have.Apps(), selectors) }
+}
+
+// completeApps completes names of installed apps. It reads the unit files and
+// asks no engine: a shell waits for the answer.
+func (c *caller) completeApps(cmd *cobra.Command, otherwise cobra.ShellCompDirective) {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		switch {
+		case cmd.Name() == "signal" && len(args) == 0:
+			return []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP"}, cobra.ShellCompDirectiveNoFileComp
+		case cmd.Name() == "scale" && len(args) > 0:
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		is := func(name string) bool { on, _ := cmd.Flags().GetBool(name); return on }
+		names := c.installedNames(is("user") || !is("system") && os.Geteuid() != 0)
+		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(args, name) }), otherwise
+	}
+}
+
+// installedNames lists the installed apps by their unit files.
+func (c *caller) installedNames(user bool) []string {
+	dir := "/etc/systemd/system"
+	if user {
+		config := c.getenv("XDG_CONFIG_HOME")
+		if config == "" {
+			config = filepath.Join(c.getenv("HOME"), ".config")
+		}
+		dir = filepath.Join(config, "systemd/user")
+	}
+	entries, _ := os.ReadDir(dir) // none, none
+	var names []string
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() || !strings.HasSuffix(entry.Name(), ".service") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if mark, _, ok := units.Sealed(text); err == nil && ok && mark.App != "" {
+			names = append(names, mark.App)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
