@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build test test-systemd fuzz bench docs lint clean install check
+.PHONY: help build test test-systemd fuzz bench bench-systemd docs lint clean install check
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GM_CACHE ?= $(HOME)/.cache/gm-test
@@ -40,7 +40,7 @@ test: install check ## install what is missing (Debian), then run every check an
 	$(GO_TEST) ./...
 
 test-systemd: install ## run the tests on a booted SUITE=bullseye|bookworm|trixie|forky
-	GM_SUITE=$(SUITE) GM_REQUIRE_SYSTEMD=1 $(GO_TEST) -run TestBooted ./golden/...
+	GM_SUITE=$(SUITE) GM_REQUIRE_SYSTEMD=1 $(GO_TEST) -run TestBooted ./golden/... ./engine/...
 
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	go test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++] = $$1} \
@@ -49,6 +49,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-systemd: install ## measure gm beside systemctl on a booted SUITE
+	GM_SUITE=$(SUITE) GM_REQUIRE_SYSTEMD=1 CGO_ENABLED=0 go test $(AS_ROOT) -count=1 -timeout 20m -run '^$$' -bench Booted -benchtime 1x ./engine/...
 
 docs: ## regenerate the generated documents
 	go generate ./...

@@ -10,7 +10,9 @@ type instance struct{ dir string }
 
 func boot(Options, func(string, ...any)) (*machine, error) { return nil, errNotLinux }
 
-func (*machine) run(context.Context, string, []string) (string, error) { return "", errNotLinux }
+func (*machine) run(context.Context, string, []string) (string, string, error) {
+	return "", "", errNotLinux
+}
 
 func (*machine) shutdown() error { return errNotLinux }
 

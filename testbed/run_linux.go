@@ -15,11 +15,11 @@ import (
 
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin"
 
-func (m *machine) run(ctx context.Context, user string, argv []string) (string, error) {
+func (m *machine) run(ctx context.Context, user string, argv []string) (string, string, error) {
 	// A PID is used again: entering that of a machine that is gone could mean
 	// running on the host.
 	if !m.up() {
-		return "", fmt.Errorf("%s: the machine is down", strings.Join(argv, " "))
+		return "", "", fmt.Errorf("%s: the machine is down", strings.Join(argv, " "))
 	}
 	// --root: nspawn in a chroot leaves its mount namespace's root as it was.
 	// --wd: the directory of PID 1, which is /; without, getcwd fails.
@@ -29,7 +29,7 @@ func (m *machine) run(ctx context.Context, user string, argv []string) (string, 
 		"systemd-run", "--scope", "--quiet", "--collect", "--description=" + scopeMark + strings.Join(argv, " "), "--"}
 	as, err := m.environment(user)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(append(enter, as...), argv...)...)
 	var stdout, stderr bytes.Buffer
@@ -52,7 +52,7 @@ func (m *machine) run(ctx context.Context, user string, argv []string) (string, 
 	case errors.Is(err, exec.ErrWaitDelay):
 		err = nil // it succeeded; something it left running holds its output open
 	}
-	return stdout.String(), err
+	return stdout.String(), stderr.String(), err
 }
 
 // environment returns the command prefix that sets the user and a clean environment.

@@ -122,12 +122,20 @@ func (m *Machine) Must(argv ...string) string {
 // gives an *ExitError. Unlike a service the command has every capability and no
 // system call filter: `systemd-run --wait --pipe` gives it theirs.
 func (m *Machine) Run(ctx context.Context, argv ...string) (stdout string, err error) {
-	return m.run(ctx, "", argv)
+	stdout, _, err = m.run(ctx, "", argv)
+	return stdout, err
 }
 
 // RunAs runs a command as Run does, but as a user, with the environment in which
 // `systemctl --user` works once `loginctl enable-linger` started that user's manager.
 func (m *Machine) RunAs(ctx context.Context, user string, argv ...string) (stdout string, err error) {
+	stdout, _, err = m.run(ctx, user, argv)
+	return stdout, err
+}
+
+// Capture runs a command as Run does ("" is root) or RunAs, and returns what it wrote
+// to both streams, also when it succeeds.
+func (m *Machine) Capture(ctx context.Context, user string, argv ...string) (stdout, stderr string, err error) {
 	return m.run(ctx, user, argv)
 }
 

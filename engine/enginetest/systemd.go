@@ -1,0 +1,176 @@
+package enginetest
+
+import (
+	"strings"
+)
+
+// unitDir is where the machine's units are, for the shell.
+const unitDir = `u=/etc/systemd/system; [ "$(id -u)" = 0 ] || u=~/.config/systemd/user; s=; [ "$(id -u)" = 0 ] || s=--user; `
+
+func handEdit(p *Project) {
+	p.Declare(app("one"), app("two"))
+	p.Do("install")
+	one := p.PIDs("one")
+	p.Sh(unitDir+`sed -i 's/^RestartSec=.*/RestartSec=9/' $u/$1.service && systemctl $s daemon-reload`, p.App("one"))
+	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}), app("two").With(App{"env": App{"NEW": "1"}}))
+	out := p.Do("install")
+	if text := out.Stdout + out.Stderr; !strings.Contains(text, p.App("one")+".service") || !strings.Contains(text, "edited") || !strings.Contains(text, "--force") {
+		p.t.Errorf("the edit is not reported: %v", out)
+	}
+	p.Same("one", one)
+	if got := p.Environ(p.PID("two"))["NEW"]; got != "1" {
+		p.t.Errorf("two was not changed")
+	}
+	if got := p.Sh(unitDir+`grep ^RestartSec $u/$1.service`, p.App("one")); got != "RestartSec=9\n" {
+		p.t.Errorf("the edit is gone: %s", got)
+	}
+	p.Do("install", "--force")
+	p.Other("one", one)
+	if out := p.Gm("plan", "--exit-code"); out.Code != 0 {
+		p.t.Errorf("--force leaves a change: %v", out)
+	}
+}
+
+func dropIn(p *Project) {
+	p.Declare(app("one"))
+	p.Do("install")
+	p.Sh(unitDir+`mkdir -p $u/$1.service.d && printf '[Service]\nEnvironment=FROM_ADMIN=yes\n' >$u/$1.service.d/admin.conf && systemctl $s daemon-reload`, p.App("one"))
+	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}))
+	out := p.Do("plan")
+	if !strings.Contains(out.Stdout+out.Stderr, "admin.conf") {
+		p.t.Errorf("the plan does not show the drop-in: %v", out)
+	}
+	p.Do("install")
+	if env := p.Environ(p.PID("one")); env["FROM_ADMIN"] != "yes" || env["NEW"] != "1" {
+		p.t.Errorf("FROM_ADMIN=%s NEW=%s", env["FROM_ADMIN"], env["NEW"])
+	}
+	if out := p.Do("describe", p.App("one")); !strings.Contains(out.Stdout, "admin.conf") {
+		p.t.Errorf("gm describe does not show the drop-in: %v", out)
+	}
+	p.Do("uninstall")
+	if got := p.Sh(unitDir+`cat $u/$1.service.d/admin.conf; rm -r $u/$1.service.d; systemctl $s daemon-reload`, p.App("one")); !strings.Contains(got, "FROM_ADMIN") {
+		p.t.Errorf("the administrator's file is gone")
+	}
+}
+
+func foreignUnit(p *Project) {
+	p.Declare(app("one"), app("two"))
+	p.Sh(unitDir+`printf '[Service]\nExecStart=/bin/sleep infinity\n' >$u/$1.service`, p.App("two"))
+	out := p.Fails(1, []string{"install"}, p.App("two")+".service", "--prefix")
+	if !strings.Contains(out.Stderr, "/"+p.App("two")+".service") {
+		p.t.Errorf("the path is missing: %v", out)
+	}
+	p.Expect(map[string]string{})
+	if got := p.Sh(unitDir+`cat $u/$1.service`, p.App("two")); !strings.Contains(got, "/bin/sleep infinity") {
+		p.t.Errorf("the other's unit was touched: %s", got)
+	}
+	p.Do("install", "--prefix", "x-")
+	p.Do("uninstall")
+	// An alias of another unit, too, is a name that is taken.
+	p.Sh(unitDir+`mv $u/$1.service $u/$1-real.service; ln -s $1-real.service $u/$1.service`, p.App("two"))
+	p.Fails(1, []string{"install"}, p.App("two")+".service", "--prefix")
+	p.Sh(unitDir+`rm $u/$1.service $u/$1-real.service`, p.App("two"))
+}
+
+// What gm makes is what systemctl enable makes.
+func enablement(p *Project) {
+	p.Declare(app("one"), app("many").With(App{"instances": 2}))
+	p.Do("install")
+	is := func(unit string) string {
+		return strings.TrimSpace(p.Sh(unitDir+`systemctl $s is-enabled "$1" || true`, unit))
+	}
+	units := []string{p.App("one") + ".service", p.App("many") + "@0.service", p.App("many") + "@1.service", p.App("many") + ".target", "gm-" + p.name + ".target"}
+	for _, unit := range units {
+		if got := is(unit); got != "enabled" {
+			p.t.Errorf("%s is %s", unit, got)
+		}
+	}
+	p.Do("stop", p.App("one"), p.App("many@1"))
+	if one, many := is(units[0]), is(units[2]); one != "disabled" || many != "disabled" {
+		p.t.Errorf("stopped, they are %s and %s", one, many)
+	}
+	// And the other way round.
+	p.Sh(unitDir+`systemctl $s enable --now --quiet "$@"`, units...)
+	p.Expect(map[string]string{"one": "online", "many": "online online"})
+	if out := p.Gm("plan", "--exit-code"); out.Code != 0 {
+		p.t.Errorf("after systemctl enable something is left to do: %v", out)
+	}
+	for _, unit := range units {
+		if state := strings.TrimSpace(p.Sh(unitDir+`systemctl $s is-active "$1" || true`, unit)); state != "active" {
+			p.t.Errorf("%s is %s", unit, state)
+		}
+	}
+}
+
+// changed runs gm in a mount namespace of its own, in which a command has changed
+// something before.
+func (p *Project) changed(prepare string, args ...string) Output {
+	p.t.Helper()
+	if strings.TrimSpace(p.Sh("id -u")) != "0" {
+		p.t.Skip("needs root to change the mounts")
+	}
+	return p.Machine.Run(p.t.Context(), p.dir, append([]string{"unshare", "-m", "bash", "-c", prepare + `; exec gm "$@"`, "gm"}, args...)...)
+}
+
+func readOnly(p *Project) {
+	p.Declare(app("one"))
+	p.Do("install")
+	one := p.PIDs("one")
+	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}), app("two"))
+	out := p.changed("mount --bind /etc /etc && mount -o remount,bind,ro /etc", "install")
+	if out.Code != 1 || !strings.Contains(out.Stderr, "read-only") || !strings.Contains(out.Stderr, "/etc/systemd/system") {
+		p.t.Errorf("with a read-only /etc: %v", out)
+	}
+	p.Same("one", one)
+	p.Expect(map[string]string{"one": "online"})
+	p.Do("install")
+	p.Expect(map[string]string{"one": "online", "two": "online"})
+}
+
+func fullDisk(p *Project) {
+	p.Declare(app("one"))
+	p.Do("install")
+	one := p.PIDs("one")
+	p.Declare(app("one").With(App{"env": App{"NEW": strings.Repeat("x", 100_000)}}), app("two"))
+	out := p.changed(`mkdir -p /run/small && mount -t tmpfs -o size=20m tmpfs /run/small && cp -a /etc/systemd/system/. /run/small/ && mount --bind /run/small /etc/systemd/system && { cat /dev/zero >/run/small/zero; truncate -s -40k /run/small/zero; } 2>/dev/null`, "install")
+	if out.Code != 1 || !strings.Contains(out.Stderr, "no space left") {
+		p.t.Errorf("with a full disk: %v", out)
+	}
+	p.Same("one", one)
+	p.Do("install")
+	p.Other("one", one)
+	p.Expect(map[string]string{"one": "online", "two": "online"})
+}
+
+// Someone else has systemd reload all the time.
+func reloading(p *Project) {
+	apps := []App{app("one"), app("two"), app("three")}
+	p.Sh(unitDir + `(for i in {1..100}; do systemctl $s daemon-reload; done) >/dev/null 2>&1 & echo $! >reloader`)
+	for i := range 4 {
+		for n := range apps {
+			apps[n] = apps[n].With(App{"env": App{"ROUND": i}})
+		}
+		p.Declare(apps...)
+		p.Do("install")
+	}
+	p.Sh(`kill $(cat reloader) 2>/dev/null || true`)
+	p.Expect(map[string]string{"one": "online", "two": "online", "three": "online"})
+	for _, name := range []string{"one", "two", "three"} {
+		if got := p.Environ(p.PID(name))["ROUND"]; got != "3" {
+			p.t.Errorf("%s is of round %s", name, got)
+		}
+	}
+}
+
+// A boot brings back what was enabled, and not what was stopped.
+func reboot(p *Project) {
+	p.Declare(app("one"), app("two"), app("many").With(App{"instances": 3}))
+	p.Do("install")
+	p.Do("stop", p.App("two"), p.App("many@1"))
+	p.Reboot(p.t)
+	p.Await("the apps to be back", func() bool { return p.Status("one") == "online" && p.Status("many") == "online stopped online" })
+	p.Expect(map[string]string{"one": "online", "two": "stopped", "many": "online stopped online"})
+	if out := p.Gm("plan", "--exit-code"); out.Code != 0 {
+		p.t.Errorf("after a reboot something is left to do: %v", out)
+	}
+}
