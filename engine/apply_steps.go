@@ -323,6 +323,16 @@ func (a *apply) isFresh(unit string) bool {
 	return a.jobs[unit] == Restart || !a.ran(unit)
 }
 
+// counts reports whether the engine may have counted starts of a unit: it has it in
+// memory, or this run had to do with it.
+func (a *apply) counts(unit string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, loaded := a.have.Units[unit]
+	_, begun := a.jobs[unit]
+	return loaded || begun
+}
+
 // do runs a job once there is a place for it. Starts count for the start limit,
 // those by hand as well: the counter is cleared before.
 func (a *apply) do(ctx context.Context, app string, step Step, job Job) (took time.Duration, err error) {
@@ -339,7 +349,7 @@ func (a *apply) do(ctx context.Context, app string, step Step, job Job) (took ti
 	}
 	limited, cancel := context.WithTimeout(ctx, a.o.Deadline)
 	defer cancel()
-	if job.Op != Stop && !job.Alone {
+	if job.Op != Stop && !job.Alone && a.counts(job.Unit) {
 		if err := a.e.ResetFailed(limited, job.Unit); err != nil {
 			return 0, err
 		}

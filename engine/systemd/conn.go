@@ -230,7 +230,13 @@ func (c *conn) all(ctx context.Context, calls []*call) error {
 		}
 		reply := <-replies
 		<-c.slots
-		if err := pending[reply].done(reply); err != nil && first == nil {
+		err := pending[reply].done(reply)
+		if errors.Is(err, errBroken) {
+			// A failed write tells of it before the reader sees the end, and the next
+			// call is not to use this connection.
+			c.Close()
+		}
+		if err != nil && first == nil {
 			first, calls = err, nil
 		}
 		delete(pending, reply)
@@ -238,7 +244,10 @@ func (c *conn) all(ctx context.Context, calls []*call) error {
 	return first
 }
 
-var errBusy = errors.New("busy")
+var (
+	errBusy   = errors.New("busy")
+	errBroken = errors.New("the connection to systemd broke")
+)
 
 // acquire takes a slot, and says errBusy in place of waiting for one.
 func (c *conn) acquire(ctx context.Context, wait bool) error {
@@ -315,7 +324,7 @@ func explain(err error) error {
 		return err
 	case !errors.As(err, &reply):
 		// The socket's own: it is closed, or about to be.
-		return fmt.Errorf("%w: the connection to systemd broke: %w", engine.ErrUnreachable, err)
+		return fmt.Errorf("%w: %w: %w", engine.ErrUnreachable, errBroken, err)
 	}
 	switch name := reply.Name; {
 	case name == "org.freedesktop.DBus.Error.AccessDenied", name == "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",

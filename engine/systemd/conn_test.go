@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,6 +189,11 @@ func TestBrokenConnection(t *testing.T) {
 	}
 	if n := p.dials.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
+	}
+	// A write may fail before the reader sees the end.
+	explained := (&call{}).done(&dbus.Call{Err: syscall.EPIPE})
+	if !errors.Is(explained, errBroken) || !errors.Is(explained, engine.ErrUnreachable) {
+		t.Errorf("a failed write: %v", explained)
 	}
 	p.Close()
 	if err := p.Reload(t.Context()); !errors.Is(err, engine.ErrUnreachable) {

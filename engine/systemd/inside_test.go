@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,7 +114,17 @@ func gate(t testing.TB) (path string, open func()) {
 		t.Fatalf("%s", out)
 	}
 	return path, func() {
-		if err := os.WriteFile(path, []byte("go\n"), 0); err != nil {
+		var err error
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			var f *os.File
+			// Without a reader this would wait for one, for ever if there is none.
+			if f, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+				_, err = f.WriteString("go\n")
+				f.Close()
+				break
+			}
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}
@@ -518,8 +529,9 @@ func TestInsideConnectionLoss(t *testing.T) {
 			})
 			results := map[string]chan error{}
 			for _, unit := range []string{"pass.service", "fail.service", "follow.service"} {
-				results[unit] = make(chan error, 1)
-				go func() { results[unit] <- b.Do(ctx, engine.Job{Op: engine.Start, Unit: unit}) }()
+				result := make(chan error, 1)
+				results[unit] = result
+				go func() { result <- b.Do(ctx, engine.Job{Op: engine.Start, Unit: unit}) }()
 			}
 			b.await("pass.service", "started", func(u engine.UnitState) bool { return u.Active == "activating" })
 			b.await("fail.service", "started", func(u engine.UnitState) bool { return u.Active == "activating" })
