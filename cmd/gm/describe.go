@@ -157,10 +157,7 @@ func (c *caller) description(ctx context.Context, l *listing, g *group) (*descri
 		Units: []describedUnit{}, Logs: []describedLog{}, LastLines: []describedLine{},
 		Pending: map[string]string{}, group: g, at: l.at,
 	}
-	env, err := c.environment(l, p)
-	if err != nil {
-		return nil, err
-	}
+	env, _ := c.environment(l, p) // without those that the caller may not read
 	d.Variables = len(env)
 	for _, key := range limits {
 		if text := lastValue(directives, key); text != "" && text != "infinity" {

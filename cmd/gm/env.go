@@ -82,7 +82,8 @@ func (c *caller) env(ctx context.Context, o *envOptions, selectors []string) err
 	return c.write([]byte(out.String()))
 }
 
-// environment returns the variables that the units set for a process.
+// environment returns the variables that the units set for a process. The error is
+// of a file that cannot be read; the variables of the others are there all the same.
 func (c *caller) environment(l *listing, p *engine.Process) (map[string]string, error) {
 	specifier := c.specifier(l, p)
 	env := map[string]string{}
@@ -108,12 +109,13 @@ func (c *caller) environment(l *listing, p *engine.Process) (map[string]string, 
 		}
 	}
 	// Files win over Environment= wherever they stand: systemd.exec(5).
+	var failed error
 	for _, file := range files {
-		if err := l.readEnvFile(env, file); err != nil {
-			return nil, err
+		if err := l.readEnvFile(env, file); err != nil && failed == nil {
+			failed = err
 		}
 	}
-	return env, nil
+	return env, failed
 }
 
 // readEnvFile adds the variables of an environment file. A "-" before the path

@@ -46,10 +46,7 @@ func (c *caller) jlist(ctx context.Context, o *engineOptions) error {
 	if err := l.measure(ctx, nil); err != nil {
 		return err
 	}
-	list, err := c.pm2List(l)
-	if err != nil {
-		return err
-	}
+	list := c.pm2List(l)
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
@@ -75,15 +72,14 @@ type pm2Monit struct {
 
 // pm2List returns all processes in PM2's shape. The number of a process is its
 // place in the list, which stays the same as long as the apps do.
-func (c *caller) pm2List(l *listing) ([]pm2Process, error) {
+func (c *caller) pm2List(l *listing) []pm2Process {
 	list := []pm2Process{}
 	files := l.logFiles()
 	for i := range l.processes {
 		p := &l.processes[i]
-		env, err := c.environment(l, p)
-		if err != nil {
-			return nil, err
-		}
+		// What one app's secrets are, and whether they are there yet, is no reason not to
+		// list the others.
+		env, _ := c.environment(l, p)
 		out := pm2Process{
 			PID: p.State.MainPID, Name: p.App.Name, ID: i,
 			Monit: pm2Monit{Memory: max(p.State.Memory, 0), CPU: math.Round(10*max(l.cpu[p.Unit], 0)) / 10},
@@ -92,7 +88,7 @@ func (c *caller) pm2List(l *listing) ([]pm2Process, error) {
 		out.Env["pm_id"] = i
 		list = append(list, out)
 	}
-	return list, nil
+	return list
 }
 
 // pm2Env is the pm2_env of a process: its environment, flattened, and over it

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,19 +107,18 @@ func outside(t *testing.T, m *testbed.Machine) {
 		u := states[unit]
 		return err == nil && u.Active == "active" && u.MainPID != 0 && u.Memory > 0 && u.Tasks == 1
 	})
-	m.Must("journalctl", "--sync")
-	var lines []string
-	for entry, err := range e.Logs(t.Context(), engine.LogQuery{Units: []string{unit}}) {
-		if err != nil {
-			t.Fatal(err)
+	m.Wait("what the unit wrote", func() bool {
+		var lines []string
+		for entry, err := range e.Logs(t.Context(), engine.LogQuery{Units: []string{unit}}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !entry.Manager {
+				lines = append(lines, string(entry.Text))
+			}
 		}
-		if !entry.Manager {
-			lines = append(lines, string(entry.Text))
-		}
-	}
-	if got := strings.Join(lines, "|"); got != "hello from inside" {
-		t.Errorf("logs %q", got)
-	}
+		return slices.Equal(lines, []string{"hello from inside"})
+	})
 	if err := e.Do(t.Context(), engine.Job{Op: engine.Stop, Unit: unit}); err != nil {
 		t.Error(err)
 	}

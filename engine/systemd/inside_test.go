@@ -619,8 +619,10 @@ func TestInsideLogs(t *testing.T) {
 func logUnits(t *testing.T, ctx context.Context, b *bed) {
 	path, pass := gate(t)
 	b.install(map[string]string{
-		"talk.service": "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do echo talk $i; done; " +
-			"printf \"bin\\\\377\\\\001ary\\\\n\"; printf \"%%6000d\\\\n\" 7'\n",
+		// It stays: journald cannot tell any more to which unit of a user a process
+		// belonged that has ended when its lines are read.
+		"talk.service": "[Service]\nExecStart=/bin/sh -c 'for i in 1 2 3 4 5; do echo talk $i; done; " +
+			"printf \"bin\\\\377\\\\001ary\\\\n\"; printf \"%%6000d\\\\n\" 7; exec sleep 1000'\n",
 		"other.service": "[Service]\nExecStart=/bin/sh -c 'echo other 1; echo other 2; read x <" + path + "; echo other 3; exec sleep 1000'\n",
 		"third.service": "[Service]\nType=oneshot\nExecStart=/bin/echo third\n",
 	})
@@ -738,10 +740,11 @@ func TestInsideDenied(t *testing.T) {
 	if _, err := b.Watch(ctx, []string{"dbus.service"}); err != nil {
 		t.Errorf("watch: %v", err)
 	}
-	for _, err := range b.Logs(ctx, engine.LogQuery{Units: []string{"dbus.service"}}) {
-		if !errors.Is(err, engine.ErrDenied) || !strings.Contains(err.Error(), "systemd-journal") {
-			t.Errorf("logs: got %v", err)
-		}
+	var refused error
+	for _, refused = range b.Logs(ctx, engine.LogQuery{Units: []string{"dbus.service"}}) {
+	}
+	if !errors.Is(refused, engine.ErrDenied) || !strings.Contains(refused.Error(), "systemd-journal") {
+		t.Errorf("logs: got %v", refused)
 	}
 }
 
