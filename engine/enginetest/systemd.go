@@ -162,6 +162,56 @@ func reloading(p *Project) {
 	}
 }
 
+// Who may not change the system's apps is told so, and nothing else.
+func denied(p *Project) {
+	if strings.TrimSpace(p.Sh("id -u")) != "0" {
+		p.t.Skip("needs root to become someone else")
+	}
+	p.Declare(app("one").With(App{"uid": "nobody"}))
+	p.Do("install")
+	one := p.PIDs("one")
+	for _, args := range []string{"install", "stop all", "uninstall", "scale x 2", "restart all", "signal TERM all"} {
+		out := p.Machine.Run(p.t.Context(), p.dir, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+			"bash", "-c", "gm "+args+" --system")
+		if out.Code != 4 || !strings.Contains(out.Stderr, "root") || len(lines(out.Stderr)) > 2 {
+			p.t.Errorf("gm %s as nobody: %v", args, out)
+		}
+	}
+	p.Same("one", one)
+	// To look is for everyone.
+	out := p.Machine.Run(p.t.Context(), p.dir, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "gm", "list", "--system")
+	if out.Code != 0 || !strings.Contains(out.Stdout, p.App("one")) {
+		p.t.Errorf("gm list as nobody: %v", out)
+	}
+}
+
+// However many apps change, systemd reads its files once; and not at all when
+// none does.
+func oneReload(p *Project) {
+	reloads := func() int {
+		p.Sh("journalctl --sync")
+		return len(lines(p.Sh(`journalctl -q -o cat _PID=1 --no-pager | grep -E '^Reloading( requested|[.]|…|$)' || true`)))
+	}
+	if strings.TrimSpace(p.Sh("id -u")) != "0" {
+		p.t.Skip("the messages of a user's systemd are not told apart")
+	}
+	p.Declare(app("one"), app("two"), app("gone"), app("many").With(App{"instances": 2}))
+	before := reloads()
+	p.Do("install")
+	first := reloads()
+	env := App{"env": App{"X": "1"}}
+	p.Declare(app("one").With(env), app("two").With(env), app("new"), app("many").With(env).With(App{"instances": 3}))
+	p.Do("install")
+	second := reloads()
+	p.Do("install")
+	p.Do("restart", p.App("one"))
+	third := reloads()
+	if first-before != 1 || second-first != 1 || third != second {
+		p.t.Errorf("an install reloads %d times, a change %d times, and no change %d times\n%s", first-before, second-first, third-second,
+			p.Sh("journalctl -q -o cat _PID=1 --no-pager | grep -i reload || true"))
+	}
+}
+
 // A boot brings back what was enabled, and not what was stopped.
 func reboot(p *Project) {
 	p.Declare(app("one"), app("two"), app("many").With(App{"instances": 3}))
