@@ -39,7 +39,7 @@ func (m *messages) add(c *Code, at diag.Range, remedy, cause string, args ...any
 func Codes() []*Code {
 	all := slices.Concat(readCodes, []*Code{
 		argsIgnored, backoffApproximate, badCron, badDirective, badEnvName, badListen, badName, badText, badValue,
-		cronDiffers, dependencyCycle, deployNotHandled, emptyValue, envFile, envNotChosen, envNotInApp, limitLifted, nameCollision, noPortSharing,
+		cronDiffers, dependencyCycle, deployNotHandled, emptyValue, envFile, envNotChosen, envNotInApp, limitLifted, nameCollision, noEnvs, noPortSharing,
 		noScript, notNode, pm2Serve, programNotFound, callerPath, scriptNotFound, staticNotHandled, suspiciousValue,
 		twoSpellings, unknownAccount, unknownApp, unknownDependency, unknownEnv, unknownKey, unknownTopKey, userScope,
 		windowsPath,
@@ -104,6 +104,9 @@ var (
 	nameCollision = &Code{Name: "name-collision", Severity: diag.Error,
 		Doc:     "two apps become the same unit",
 		Example: `[{"script": "a.js", "name": "a/b"}, {"script": "b.js", "name": "a-b"}]`}
+	noEnvs = &Code{Name: "no-envs", Severity: diag.Note,
+		Doc:     "--env names an environment, and no app has any",
+		Example: `[{"script": "a.js", "env": {"A": 1}}]`, Flags: "--env production"}
 	noPortSharing = &Code{Name: "no-port-sharing", Severity: diag.Error,
 		Doc:     "several instances in cluster mode would have to share a port where nothing lets them: a program other than node in the user scope",
 		Example: `[{"script": "a.py", "exec_mode": "cluster", "instances": 2}]`, Flags: "--user"}
@@ -144,7 +147,7 @@ var (
 		Doc:     "systemd.depends_on names neither an app of the declaration nor a unit",
 		Example: `[{"script": "a.js", "systemd": {"depends_on": "db"}}]`}
 	unknownEnv = &Code{Name: "unknown-env", Severity: diag.Error,
-		Doc:     "--env names an environment that no app has",
+		Doc:     "--env names an environment that no app has, and there are others",
 		Example: `[{"script": "a.js", "env_production": {"A": 1}}]`, Flags: "--env staging"}
 	unknownKey = &Code{Name: "unknown-key", Severity: diag.Warning,
 		Doc:     "an app has a key that PM2 does not know, and drops",

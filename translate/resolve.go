@@ -133,11 +133,13 @@ func resolve(doc *document, src *diag.Source, o *Options, m *messages) *project 
 		}
 	}
 	if !p.envKnown && len(p.all) > 0 {
-		remedy := "leave --env out: the declaration has no env_NAME"
+		// Where others are, this one is a slip; where none is, the last app that had one
+		// may have left, and the same command goes on working.
 		if names := p.envNames(); len(names) > 0 {
-			remedy = "use one of: " + strings.Join(names, ", ")
+			m.add(unknownEnv, p.all[0].at, "use one of: "+strings.Join(names, ", "), "--env %s: no app has env_%s", o.Env, o.Env)
+		} else {
+			m.add(noEnvs, p.all[0].at, "", "--env %s chooses nothing: no app has an env_NAME", o.Env)
 		}
-		m.add(unknownEnv, p.all[0].at, remedy, "--env %s: no app has env_%s", o.Env, o.Env)
 	}
 	for _, only := range o.Only {
 		if p.byName[only] == nil {
