@@ -21,7 +21,12 @@ func (c *container) Engine() string { return "systemd" }
 
 func (c *container) For(t testing.TB) Machine { return &container{c.Machine.For(t), c.user} }
 
-func (c *container) Reboot(t testing.TB) { c.Machine.For(t).Reboot() }
+func (c *container) Reboot(t testing.TB) {
+	c.Machine.For(t).Reboot()
+	if c.user != "" {
+		c.awaitUser(t, c.user)
+	}
+}
 
 func (c *container) Projects() (inside, outside string) { return "/share", c.Share() }
 
@@ -67,12 +72,24 @@ func TestBooted(t *testing.T) {
 // TestBootedUser runs the scenarios as an ordinary user, whose own systemd lingers.
 func TestBootedUser(t *testing.T) {
 	c := bootContainer(t)
-	c.Must("useradd", "--create-home", "ann")
-	c.Must("loginctl", "enable-linger", "ann")
-	c.user = "ann"
+	c.addUser(t, "ann")
+	Run(t, c)
+}
+
+// addUser makes a user whose systemd lingers, and has the machine be theirs.
+func (c *container) addUser(t *testing.T, name string) {
+	t.Helper()
+	c.Must("useradd", "--create-home", name)
+	c.Must("loginctl", "enable-linger", name)
+	c.user = name
+	c.awaitUser(t, name)
+}
+
+// awaitUser waits for a user's systemd to be up.
+func (c *container) awaitUser(t testing.TB, name string) {
+	t.Helper()
 	c.Wait("the user's systemd", func() bool {
-		_, err := c.RunAs(t.Context(), "ann", "systemctl", "--user", "is-system-running")
+		_, err := c.RunAs(t.Context(), name, "systemctl", "--user", "is-system-running")
 		return err == nil
 	})
-	Run(t, c)
 }
