@@ -200,7 +200,7 @@ func remedyForUnknown(section, key string) string {
 			return fmt.Sprintf("%s= belongs in [%s]", key, r.Section)
 		}
 		if r.Section == section {
-			if d := distance(key, r.Key, bestDistance); d < bestDistance {
+			if d := diag.Edits(strings.ToLower(key), strings.ToLower(r.Key), bestDistance); d < bestDistance {
 				best, bestDistance = r.Key, d
 			}
 		}
@@ -209,30 +209,4 @@ func remedyForUnknown(section, key string) string {
 		return ""
 	}
 	return "did you mean " + best + "=?"
-}
-
-// distance is the number of edits between a and b, ignoring case; a result of
-// limit or more is not exact.
-func distance(a, b string, limit int) int {
-	if d := len(a) - len(b); d >= limit || -d >= limit {
-		return limit
-	}
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
