@@ -85,7 +85,7 @@ func newApp(project, name string, own []units.Unit) App {
 		a.Group = stem + ".target"
 		a.Main = a.Group
 		group, _ = units.Set(own).Find(a.Group)
-		for _, also := range words(group, "Install", "Also") {
+		for _, also := range Also(group) {
 			if template, ok := templateOf(also); ok && template == a.Unit {
 				a.Instances = append(a.Instances, also)
 			}
@@ -175,7 +175,7 @@ func Links(set units.Set) []Link {
 				case "WantedBy":
 					links = append(links, Link{word, name})
 				case "Also":
-					enable(word)
+					enable(unescapeAlso(word))
 				}
 			}
 		}
@@ -204,6 +204,21 @@ func words(u units.Unit, section, key string) []string {
 	}
 	return list
 }
+
+// Also returns the units that are enabled and disabled together with u.
+func Also(u units.Unit) []string {
+	list := words(u, "Install", "Also")
+	for i := range list {
+		list[i] = unescapeAlso(list[i])
+	}
+	return list
+}
+
+// Also= is the one list of units in which systemd takes a backslash for an escape
+// (config_parse_also of its install.c).
+func escapeAlso(unit string) string { return strings.ReplaceAll(unit, `\`, `\\`) }
+
+func unescapeAlso(word string) string { return strings.ReplaceAll(word, `\\`, `\`) }
 
 // targetOf is the target that the apps of a project hang on.
 func targetOf(project string) string { return "gm-" + units.EscapeName(project) + ".target" }

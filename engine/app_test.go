@@ -88,6 +88,8 @@ func TestLinks(t *testing.T) {
 		{"a service", []string{worker}, nil, "gm-shop.target/worker.service multi-user.target/gm-shop.target"},
 		{"a template", []string{web}, nil,
 			"gm-shop.target/web.target multi-user.target/gm-shop.target web.target/web@0.service web.target/web@1.service web.target/web@2.service"},
+		{"a template with a blank in its name", []string{`{"name": "my web", "script": "web.js", "instances": 2}`}, nil,
+			`gm-shop.target/my\x20web.target multi-user.target/gm-shop.target my\x20web.target/my\x20web@0.service my\x20web.target/my\x20web@1.service`},
 		{"companions hang on the app", []string{watched}, nil, "gm-shop.target/api.service multi-user.target/gm-shop.target"},
 		{"without autostart", []string{sleeper}, nil, "multi-user.target/gm-shop.target"},
 		{"a template without autostart", []string{replaced(sleeper, `"script"`, `"instances": 2, "script"`)}, nil,

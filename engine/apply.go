@@ -190,7 +190,7 @@ func newApply(ctx context.Context, e Engine, fs disk.FS, p *Plan, o ApplyOptions
 	if base := a.have.Base(p.Project); p.Base != "" && p.Base != base {
 		return nil, &StalePlan{Want: p.Base, Have: base}
 	}
-	if err := p.check(e); err != nil {
+	if err := p.check(e, a.have); err != nil {
 		return nil, err
 	}
 	var err error

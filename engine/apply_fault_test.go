@@ -96,6 +96,36 @@ func TestApplyLosesEngine(t *testing.T) {
 	}
 }
 
+// TestApplyLosesEngineForAWhile: the connection breaks once, as at daemon-reexec.
+func TestApplyLosesEngineForAWhile(t *testing.T) {
+	before, after := compileSet(t, oldApps), compileSet(t, newApps)
+	for n, more := 1, true; more; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				more = false
+				f := installed(t, before)
+				was := f.picture(t)
+				f.fail = func(call int, what string) error {
+					if call != n {
+						return nil
+					}
+					more = true
+					return fmt.Errorf("%w: it is gone", ErrUnreachable)
+				}
+				err := f.install(t.Context(), t, memory{}, after, ApplyOptions{})
+				if err == nil {
+					return
+				}
+				if failed := (*ApplyError)(nil); errors.As(err, &failed) && !failed.RolledBack {
+					t.Errorf("not put back: %v", failed.Undone)
+				}
+				same(t, f.picture(t), was)
+				nothingLeft(t, f)
+			})
+		})
+	}
+}
+
 func filesOf(picture map[string]string) map[string]string {
 	files := maps.Clone(picture)
 	maps.DeleteFunc(files, func(name, _ string) bool { return !strings.Contains(name, "/") })

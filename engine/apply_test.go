@@ -177,19 +177,36 @@ func TestApplyStalePlan(t *testing.T) {
 
 // TestApplyRefusesPlans: a saved plan is anyone's to change.
 func TestApplyRefusesPlans(t *testing.T) {
-	text, foreign := "[X-Gm]\nProject=shop\nHash=1\n", "[Service]\n"
+	text, foreign := string(units.Render(units.Seal(units.Unit{}, "shop", "a"))), "[Service]\n"
+	edited := text + "X=1\n"
 	for name, app := range map[string]AppPlan{
 		"a path":             {Files: []FileChange{{Name: "../../passwd", New: &text}}},
 		"a link's path":      {Links: []LinkChange{{Link: Link{By: "../x", Wanted: "a.service"}}}},
+		"an edited unit":     {Files: []FileChange{{Name: "a.service", New: &edited}}},
 		"no mark":            {Files: []FileChange{{Name: "a.service", New: &foreign}}},
 		"somebody's file":    {Files: []FileChange{{Name: "theirs.service", New: &text}}},
 		"no unit":            {Start: []string{"a"}},
 		"a template":         {Restart: []string{"a@.service"}},
 		"no unit to be kept": {Later: []string{"/"}},
+
+		"somebody's file to be replaced": {Files: []FileChange{{Name: "theirs.service", Old: &foreign, New: &text}}},
+		"somebody's file to be removed":  {Files: []FileChange{{Name: "theirs.service", Old: &foreign}}},
+		"a drop-in of somebody's unit":   {Files: []FileChange{{Name: "theirs.service.d/a.conf", New: &text}}},
+		"somebody's link to be removed":  {Links: []LinkChange{{Link: Link{By: "multi-user.target", Wanted: "theirs.service"}, Remove: true}}},
+		"a link to somebody's unit":      {Links: []LinkChange{{Link: Link{By: "multi-user.target", Wanted: "theirs.service"}}}},
+		"somebody's unit to be stopped":  {Stop: [][]string{{"theirs.service"}}},
+		"somebody's unit to be started":  {Start: []string{"theirs@1.service"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)
 			if err := os.WriteFile(filepath.Join(f.dirs.Units, "theirs.service"), []byte(foreign), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			wants := filepath.Join(f.dirs.Units, "multi-user.target.wants")
+			if err := os.Mkdir(wants, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("../theirs.service", filepath.Join(wants, "theirs.service")); err != nil {
 				t.Fatal(err)
 			}
 			was := f.picture(t)

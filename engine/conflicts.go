@@ -20,6 +20,9 @@ type Conflict struct {
 	Why  string // "a unit of the operating system", "an alias of nginx.service", "it does not bear gm's mark", …
 }
 
+// Masked is Conflict.Why of a name that systemctl mask has taken.
+const Masked = "the unit is masked"
+
 // Conflicts finds the names of a set that someone else's units have, sorted: gm
 // replaces none of those, and puts none of its own in front of them. Drop-ins of
 // others are no conflict, systemd reads them together with gm's unit.
@@ -31,7 +34,7 @@ func Conflicts(d Dirs, want units.Set, project string) ([]Conflict, error) {
 		}
 		names[u.Name] = true
 		if strings.HasSuffix(u.Name, ".target") {
-			for _, also := range words(u, "Install", "Also") {
+			for _, also := range Also(u) {
 				if template, ok := templateOf(also); ok {
 					if _, ok := want.Find(template); ok {
 						names[also] = true
@@ -113,7 +116,7 @@ func linkKind(name, path string) (string, error) {
 	}
 	switch unit := filepath.Base(target); {
 	case target == os.DevNull:
-		return "the unit is masked", nil
+		return Masked, nil
 	case unit == name:
 		return "a link to " + target, nil
 	default:

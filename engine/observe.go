@@ -276,7 +276,7 @@ func (s *State) unitNames() []string {
 		}
 		add(f.Name)
 		if strings.HasSuffix(f.Name, ".target") {
-			for _, also := range words(parseFile(f), "Install", "Also") {
+			for _, also := range Also(parseFile(f)) {
 				if _, ok := templateOf(also); ok {
 					add(also)
 				}

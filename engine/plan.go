@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"gm/units"
 )
 
 // planFormat is Plan.Format.
@@ -142,6 +144,29 @@ func (p *Plan) Empty() bool {
 // Empty reports whether nothing happens to the app now.
 func (a *AppPlan) Empty() bool {
 	return len(a.Files)+len(a.Links)+len(a.Stop)+len(a.Restart)+len(a.Start)+len(a.Quiet) == 0
+}
+
+// Set returns the units that are installed once the plan has been carried out.
+func (p *Plan) Set(have *State) units.Set {
+	planned := map[string]*string{}
+	for i := range p.Apps {
+		for _, f := range p.Apps[i].Files {
+			planned[f.Name] = f.New
+		}
+	}
+	set := make(units.Set, 0, len(have.Files)+len(planned))
+	for _, u := range have.Set() {
+		if _, changes := planned[u.Name]; !changes {
+			set = append(set, u)
+		}
+	}
+	for name, text := range planned {
+		if text != nil {
+			set = append(set, parseFile(File{Name: name, Text: []byte(*text)}))
+		}
+	}
+	set.Sort()
+	return set
 }
 
 // Encode returns the plan as a file that ReadPlan reads.

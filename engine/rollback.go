@@ -20,7 +20,9 @@ import (
 func (a *apply) keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.o.Deadline)
 	defer cancel()
-	a.readLogs(ctx)
+	if !isLost(a.cause) {
+		a.readLogs(ctx)
+	}
 	var undone []error
 	if a.tx != nil {
 		undone = append(undone, a.tx.Close())
@@ -43,8 +45,8 @@ func (a *apply) failure(rolledBack bool, undone error) *ApplyError {
 func (a *apply) rollBack(caller context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), a.o.Deadline)
 	defer cancel()
-	reachable := !isLost(a.cause)
 	a.report(Progress{Step: RollingBack, Err: a.failure(false, nil)})
+	reachable := !isLost(a.cause) || a.answers(ctx)
 
 	var errs []error
 	var wait sync.WaitGroup
@@ -88,6 +90,18 @@ func (a *apply) rollBack(caller context.Context) error {
 	a.report(Progress{Step: RolledBack, Err: undone})
 	return a.failure(undone == nil, undone)
 }
+
+// answers reports whether an engine that was lost is there again: systemd closes its
+// connections at daemon-reexec.
+func (a *apply) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, returnTime)
+	defer cancel()
+	_, err := a.e.Units(ctx, Brief, []string{targetOf(a.plan.Project)})
+	return err == nil
+}
+
+// returnTime is how long an engine that was lost is given to answer.
+const returnTime = 10 * time.Second
 
 // notRestored is the error of an engine that is gone before what ran runs again.
 func notRestored(jobs []Job) error {
@@ -223,7 +237,7 @@ func (a *apply) readLogs(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
 	for i := range a.failures {
-		if f := &a.failures[i]; ctx.Err() == nil && !isLost(a.cause) {
+		if f := &a.failures[i]; ctx.Err() == nil {
 			f.Log = a.lastLines(ctx, f.App, f.Unit)
 		}
 	}

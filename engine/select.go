@@ -128,7 +128,12 @@ type NoSuchApp struct {
 	Near     []string // names like it
 }
 
-func (e *NoSuchApp) Error() string { return "there is no app " + e.Selector }
+func (e *NoSuchApp) Error() string {
+	if strings.TrimSpace(e.Selector) == "" {
+		return fmt.Sprintf("there is no app %q", e.Selector)
+	}
+	return "there is no app " + e.Selector
+}
 
 // BadSelector is the error of a selector that is no regular expression and has
 // the slashes of one.

@@ -73,6 +73,7 @@ func TestSelectFindsNothing(t *testing.T) {
 		{"baack", "back"},
 		{"0", ""}, // PM2's ids are none here
 		{"mysql", ""},
+		{"", ""},
 		{"/^x/", ""},
 	} {
 		_, err := Select(apps, []string{"web", c.selector})
@@ -83,6 +84,9 @@ func TestSelectFindsNothing(t *testing.T) {
 		}
 		if none.Selector != c.selector || strings.Join(none.Near, " ") != c.near {
 			t.Errorf("%s: near %q, want %q", c.selector, none.Near, c.near)
+		}
+		if c.selector == "" && err.Error() != `there is no app ""` {
+			t.Errorf("of an empty selector it says %q", err)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func fileChanges(d Dirs, p *Plan, skip map[string]bool) []disk.Change {
 
 // check refuses a plan that no Diff and no verb makes: one that was saved may
 // have been changed by anyone.
-func (p *Plan) check(e Engine) error {
+func (p *Plan) check(e Engine, have *State) error {
 	d := e.Dirs()
 	if p.Engine != "" && (p.Engine != e.Name() || p.User != d.User) {
 		scope := map[bool]string{true: "a user's own apps", false: "the system's apps"}
@@ -86,25 +86,75 @@ func (p *Plan) check(e Engine) error {
 	if p.Project == "" {
 		return errors.New("the plan is for no project")
 	}
+	o := p.own(have)
 	for i := range p.Apps {
-		if err := p.Apps[i].check(d, p.Project); err != nil {
+		if err := p.Apps[i].check(d, p.Project, o); err != nil {
 			return fmt.Errorf("the plan for %q cannot be carried out: %w", p.Apps[i].App, err)
 		}
 	}
 	return nil
 }
 
-func (a *AppPlan) check(d Dirs, project string) error {
+// own is what a plan may touch: what the project has, or gets.
+type own struct {
+	files map[string]string // installed ones
+	units map[string]bool   // files of units, new ones too
+	links map[Link]bool
+}
+
+func (p *Plan) own(have *State) own {
+	o := own{make(map[string]string, len(have.Files)), make(map[string]bool, len(have.Files)), make(map[Link]bool, len(have.Links))}
+	for i := range have.Files {
+		if f := &have.Files[i]; f.Mark.Project == p.Project {
+			o.files[f.Name] = string(f.Text)
+			o.units[f.Name] = isUnitFile(f.Name)
+		}
+	}
+	for i := range p.Apps {
+		for _, f := range p.Apps[i].Files {
+			if f.New != nil {
+				o.units[f.Name] = isUnitFile(f.Name)
+			}
+		}
+	}
+	target := targetOf(p.Project)
+	for _, l := range have.Links {
+		o.links[l] = true
+		if l.By == target || o.units[l.By] {
+			o.units[fileOf(l.Wanted)] = true // though someone removed its file
+		}
+	}
+	return o
+}
+
+// has reports whether a unit is the project's. Someone may have removed a
+// template, of which the target of its instances tells.
+func (o own) has(unit string) bool {
+	file := fileOf(unit)
+	stem, isTemplate := strings.CutSuffix(file, "@.service")
+	return o.units[file] || isTemplate && o.units[stem+".target"]
+}
+
+func (a *AppPlan) check(d Dirs, project string, o own) error {
 	for _, f := range a.Files {
 		if err := units.CheckFileName(f.Name); err != nil {
 			return err
 		}
 		if f.New != nil {
-			if m, _, ok := units.Sealed([]byte(*f.New)); !ok || m.Project != project {
+			switch m, pristine, ok := units.Sealed([]byte(*f.New)); {
+			case !ok || m.Project != project:
 				return fmt.Errorf("the new %s does not bear the mark of the project %s", f.Name, project)
+			case !pristine:
+				return fmt.Errorf("the new %s was edited since the plan was made", f.Name)
+			}
+			if unit, _, isDropIn := strings.Cut(f.Name, ".d/"); isDropIn && !o.has(unit) {
+				return fmt.Errorf("%s is for a unit that is not one of %s", f.Name, project)
 			}
 		}
 		if f.Old != nil {
+			if text, ok := o.files[f.Name]; !ok || text != *f.Old {
+				return fmt.Errorf("the %s that it is made from is not what %s has installed", f.Name, project)
+			}
 			continue
 		}
 		// What is not gm's is not replaced, even if it came after Conflicts looked.
@@ -119,6 +169,9 @@ func (a *AppPlan) check(d Dirs, project string) error {
 				return err
 			}
 		}
+		if l.Remove && !o.links[l.Link] || !l.Remove && !o.has(l.Wanted) {
+			return fmt.Errorf("the link %s.wants/%s is not one of %s", l.By, l.Wanted, project)
+		}
 	}
 	for _, list := range append([][]string{a.Restart, a.Start, a.Quiet, a.Later}, a.Stop...) {
 		for _, name := range list {
@@ -127,6 +180,9 @@ func (a *AppPlan) check(d Dirs, project string) error {
 			}
 			if isTemplate(name) {
 				return fmt.Errorf("%s is a template; an instance of it is expected", name)
+			}
+			if !o.has(name) {
+				return fmt.Errorf("%s is not a unit of %s: its file is gone, or never was there", name, project)
 			}
 		}
 	}

@@ -167,6 +167,7 @@ func PlanUninstall(have *State, project string) *Plan {
 			v.remove(&app)
 		}
 	}
+	v.whole = true
 	return v.finish()
 }
 
@@ -196,6 +197,7 @@ type verb struct {
 	// byTemplate are the instances in memory or linked.
 	byTemplate map[string][]string
 	removed    map[string]bool // files that go
+	whole      bool            // the project goes, even one without apps
 	shared     AppPlan         // of the project as a whole
 }
 
@@ -257,7 +259,7 @@ func (v *verb) add(p *AppPlan) {
 }
 
 func (v *verb) finish() *Plan {
-	if len(v.removed) > 0 {
+	if len(v.removed) > 0 || v.whole {
 		v.leave()
 	}
 	if !v.shared.Empty() {
@@ -413,10 +415,16 @@ func (v *verb) leave() {
 			v.rewrite(&v.shared, f, func(also string) bool { return v.removed[fileOf(also)] }, nil)
 		}
 	}
-	v.shared.Stop = stopOrder(v.loaded(stop))
 	if !left {
+		// The files of these were removed by hand, and the units run on.
+		for _, l := range v.have.Links {
+			if v.files[l.By] != nil && v.files[fileOf(l.Wanted)] == nil && v.have.Units[l.Wanted].Load == "not-found" {
+				stop = append(stop, l.Wanted)
+			}
+		}
 		v.unlink(&v.shared, func(Link) bool { return true })
 	}
+	v.shared.Stop = stopOrder(v.loaded(stop))
 }
 
 // rewrite changes what the Also= lines of a target name. One that was edited by
@@ -433,14 +441,14 @@ func (v *verb) rewrite(p *AppPlan, f *File, drop func(also string) bool, add []s
 	u := parseFile(*f)
 	var lines []units.Directive
 	for _, also := range add {
-		lines = append(lines, units.Directive{Section: "Install", Key: "Also", Value: units.Words{also}})
+		lines = append(lines, units.Directive{Section: "Install", Key: "Also", Value: units.Words{escapeAlso(also)}})
 	}
 	kept := make([]units.Directive, 0, len(u.Directives)+len(lines))
 	at := -1 // behind the last line of [Install]
 	for _, d := range u.Directives {
 		if d.Section == "Install" && d.Key == "Also" {
 			list, _ := d.Value.(units.Words)
-			list = slices.DeleteFunc(slices.Clone(list), drop)
+			list = slices.DeleteFunc(slices.Clone(list), func(word string) bool { return drop(unescapeAlso(word)) })
 			if len(list) == 0 {
 				continue
 			}

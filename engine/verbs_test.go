@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gm/units"
 )
 
 // verbApps have all that an app can have.
@@ -181,19 +183,19 @@ func TestPlanScale(t *testing.T) {
 // declaration with that number.
 func TestScaleIsDeclaration(t *testing.T) {
 	apps := func(n string) string {
-		return `[{"name": "web", "script": "ok.js", "instances": ` + n + `, "increment_var": "PORT", "env": {"PORT": 3000}}, {"name": "one", "script": "ok.js"}]`
+		return `[{"name": "my web", "script": "ok.js", "instances": ` + n + `, "increment_var": "PORT", "env": {"PORT": 3000}}, {"name": "one", "script": "ok.js"}]`
 	}
 	for _, numbers := range [][2]string{{"2", "5"}, {"5", "2"}} {
 		from, to := compileSet(t, apps(numbers[0])), compileSet(t, apps(numbers[1]))
 		synctest.Test(t, func(t *testing.T) {
 			f := installed(t, from)
 			have := carry(t, f, func(have *State, sel []Selection) *Plan {
-				p, err := PlanScale(have, sel[0].App, len(mustApp(t, installedState(t, to), "web").Instances))
+				p, err := PlanScale(have, sel[0].App, len(mustApp(t, installedState(t, to), "my web").Instances))
 				if err != nil {
 					t.Fatal(err)
 				}
 				return p
-			}, "web")
+			}, "my web")
 			if d := Diff(to, have, DiffOptions{Project: "shop"}); !d.Empty() {
 				t.Errorf("from %s to %s by hand is not the declaration:\n%s", numbers[0], numbers[1], shownPlan(d))
 			}
@@ -278,6 +280,36 @@ func TestVerbsOnMachine(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestUninstallWithoutApps: the last app may have left the declaration.
+func TestUninstallWithoutApps(t *testing.T) {
+	set := compileSet(t, `{"apps": []}`)
+	want := ": remove (apps were removed by hand) | files -gm-shop.slice -gm-shop.target | links -multi-user.target/gm-shop.target\n"
+	if diff := cmp.Diff(want, shownPlan(PlanUninstall(installedState(t, set), "shop"))); diff != "" {
+		t.Errorf("the plan (-want +got):\n%s", diff)
+	}
+}
+
+// TestUninstallWithoutFiles: units of which someone deleted the files run on until
+// they are stopped.
+func TestUninstallWithoutFiles(t *testing.T) {
+	set := compileSet(t, verbApps, secretFiles)
+	left := slices.DeleteFunc(slices.Clone(set), func(u units.Unit) bool { m, _ := u.Mark(); return m.App == "api" })
+	have := installedState(t, left)
+	have.Links = append(have.Links, Link{"gm-shop.target", "api.service"}, Link{"gm-shop.target", "theirs.service"})
+	have.Units["api.service"] = UnitState{Name: "api.service", Load: "not-found", Active: "active"}
+	have.Units["theirs.service"] = UnitState{Name: "theirs.service", Load: "loaded", Active: "active"}
+	p := PlanUninstall(have, "shop")
+	if p.Apps[0].App != "" || !slices.Contains(slices.Concat(p.Apps[0].Stop...), "api.service") {
+		t.Errorf("api.service runs on:\n%s", shownPlan(p))
+	}
+	if slices.Contains(slices.Concat(p.Apps[0].Stop...), "theirs.service") {
+		t.Errorf("theirs.service is stopped:\n%s", shownPlan(p))
+	}
+	if err := p.check(newFake(t), have); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestVerbsOnAnything: what someone left of a project is no reason to panic.

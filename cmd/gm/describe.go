@@ -58,7 +58,7 @@ func (c *caller) describe(ctx context.Context, o *describeOptions, selectors []s
 		return err
 	}
 	if len(l.processes) == 0 {
-		return selectFailure(&engine.NoSuchApp{Selector: selectors[0]})
+		return unknownApp(&engine.NoSuchApp{Selector: selectors[0]}, "")
 	}
 	if err := l.measure(ctx, nil); err != nil {
 		return err
@@ -275,7 +275,7 @@ func (d *description) print(out *bytes.Buffer, color bool) {
 	row("command", shown(quoted(d.Command)))
 	row("cwd", shown(d.Directory))
 	row("user", shown(d.User))
-	row("environment", counted(d.Variables, "variable")+" (gm env "+shown(d.Name)+")")
+	row("environment", counted(d.Variables, "variable")+" (gm env "+shown(shellWord(d.Name))+")")
 	row("restart", d.restartText())
 	row("limits", d.limitText())
 	row("cron", d.cronText())
@@ -446,10 +446,15 @@ func (d *description) printInstance(out *bytes.Buffer, i int, color bool) {
 func quoted(argv []string) string {
 	var out []string
 	for _, arg := range argv {
-		if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\$`*?[]{}();&|<>#~") {
-			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-		out = append(out, arg)
+		out = append(out, shellWord(arg))
 	}
 	return strings.Join(out, " ")
+}
+
+// shellWord quotes a word as a shell wants it, where it has to.
+func shellWord(s string) string {
+	if s == "" || strings.ContainsAny(s, " \t\n\"'\\$`*?[]{}();&|<>#~") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }

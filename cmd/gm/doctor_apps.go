@@ -328,7 +328,7 @@ func checkProgram(f *facts, a *appFacts) []finding {
 	case missing(file.err):
 		remedy := "install it, or correct interpreter; then gm install"
 		if others := f.otherVersions(program); len(others) > 0 {
-			remedy = "gm install takes the one of your PATH; there is " + strings.Join(others, ", ")
+			remedy = "correct interpreter, or gm install, which takes that of your PATH if none is declared; there is " + strings.Join(others, ", ")
 		}
 		return []finding{bad(remedy, "%s is not there", program)}
 	case file.err != nil:

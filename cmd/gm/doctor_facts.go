@@ -186,10 +186,11 @@ func (c *caller) lookAtGm(self, path string) gmFacts {
 	case sameFile(self, path):
 		g.same, g.version = true, version()
 		return g
+	case holds(path, "gm/cmd/gm"): // GraphicsMagick's name is in this gm as well
 	case holds(path, "GraphicsMagick"):
 		g.other = "GraphicsMagick"
 		return g
-	case !holds(path, "gm/cmd/gm"):
+	default:
 		return g // not to be run for an answer
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)

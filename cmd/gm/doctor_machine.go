@@ -447,10 +447,19 @@ func checkUnits(f *facts) []finding {
 		return []finding{passed("nothing is installed")}
 	}
 	var all []finding
-	var edited, stale, declared, failed []string
+	var edited, stale, declared, failed, down []string
+	apps := map[string]string{} // by unit
+	why := "gm logs %[2]s"
 	for _, file := range f.state.Files {
+		apps[file.Name] = file.Mark.App
 		if file.Edited {
 			edited = append(edited, file.Name)
+		}
+	}
+	instances := map[string]bool{}
+	for i := range f.apps {
+		for _, unit := range f.apps[i].instances {
+			apps[unit], instances[unit] = f.apps[i].name, true
 		}
 	}
 	for name, u := range f.state.Units {
@@ -465,10 +474,21 @@ func checkUnits(f *facts) []finding {
 				result = " (" + u.Result + ")"
 			}
 			failed = append(failed, name+result)
+			down = append(down, name)
+			if !instances[name] { // gm logs has what apps write, not what their companions do
+				why = "journalctl -u %[1]s"
+				if f.user {
+					why = "journalctl --user -u %[1]s"
+				}
+			}
 		}
 	}
 	if len(failed) > 0 {
-		all = append(all, bad("gm logs shows why; gm restart starts them again", "failed: %s", names(failed)))
+		unit, app := "UNIT", "NAME"
+		if len(down) == 1 && apps[down[0]] != "" {
+			unit, app = shellWord(down[0]), shellWord(apps[down[0]])
+		}
+		all = append(all, bad(fmt.Sprintf(why+" shows why, gm restart %[2]s starts it again", unit, app), "failed: %s", names(failed)))
 	}
 	if len(stale) > 0 {
 		all = append(all, warn("systemctl daemon-reload", "changed since systemd read them: %s", names(stale)))

@@ -200,7 +200,19 @@ func TestDoctorFinds(t *testing.T) {
 		{"a unit failed", func(t *testing.T, f *facts) {
 			f.state.Files = []engine.File{{Name: "web.service"}}
 			f.state.Units["web.service"] = engine.UnitState{Active: "failed", Result: "exit-code"}
-		}, problem, "units", "failed: web.service (exit-code)", "gm logs"},
+			f.install(t, "web", plainService)
+		}, problem, "units", "failed: web.service (exit-code)", "gm logs web shows why, gm restart web starts"},
+		{"a companion failed", func(t *testing.T, f *facts) {
+			f.state.Files = []engine.File{{Name: "web-watch.service", Mark: units.Mark{Project: "shop", App: "web"}}}
+			f.state.Units["web-watch.service"] = engine.UnitState{Active: "failed"}
+		}, problem, "units", "failed: web-watch.service", "journalctl -u web-watch.service shows why, gm restart web starts"},
+		{"two units failed", func(t *testing.T, f *facts) {
+			f.state.Files = []engine.File{{Name: "api.service"}, {Name: "web.service"}}
+			f.state.Units["api.service"] = engine.UnitState{Active: "failed"}
+			f.state.Units["web.service"] = engine.UnitState{Active: "failed"}
+			f.install(t, "api", plainService)
+			f.install(t, "web", plainService)
+		}, problem, "units", "failed: api.service, web.service", "gm logs NAME shows why, gm restart NAME starts"},
 		{"a unit is edited", func(t *testing.T, f *facts) { f.state.Files = []engine.File{{Name: "web.service", Edited: true}} },
 			warning, "units", "edited by hand: web.service", "--force"},
 		{"a unit is stale", func(t *testing.T, f *facts) {
@@ -313,6 +325,37 @@ func TestDoctorFinds(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// TestLookAtGm: what a program called gm is. The name of GraphicsMagick is in this
+// gm, too.
+func TestLookAtGm(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	older := write("older", "#!/bin/sh\n# gm/cmd/gm GraphicsMagick\necho gm 0.9 '(go1.26)'\n")
+	magick := write("magick", "#!/bin/sh\n# GraphicsMagick\nexit 1\n")
+	another := write("another", "#!/bin/sh\nexit 1\n")
+	for path, want := range map[string]gmFacts{
+		self:          {exists: true, same: true, version: version()},
+		older:         {exists: true, version: "0.9"},
+		magick:        {exists: true, other: "GraphicsMagick"},
+		another:       {exists: true},
+		another + "s": {},
+	} {
+		want.path = path
+		if got := (&caller{}).lookAtGm(self, path); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
 	}
 }
 

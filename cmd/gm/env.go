@@ -58,11 +58,11 @@ func (c *caller) env(ctx context.Context, o *envOptions, selectors []string) err
 		return err
 	}
 	if len(l.processes) == 0 {
-		return selectFailure(&engine.NoSuchApp{Selector: selectors[0]})
+		return unknownApp(&engine.NoSuchApp{Selector: selectors[0]}, "")
 	}
 	p := &l.processes[0]
 	if n := len(l.processes); n > 1 {
-		fmt.Fprintf(c.err, "gm: this is the environment of %s, one of %d; choose another with gm env NAME\n", p.Name, n)
+		fmt.Fprintf(c.err, "gm: this is the environment of %s, one of %d; gm env %s has that of the next\n", p.Name, n, shellWord(l.processes[1].Name))
 	}
 	env, err := c.environment(l, p)
 	if err != nil {
@@ -130,7 +130,11 @@ func (l *listing) readEnvFile(env map[string]string, file string) error {
 			return nil
 		}
 		if err != nil {
-			return &failure{statusFailed, "cannot-read", fmt.Sprintf("cannot read %s: %s", file, reason(err)), remedyFor(err)}
+			remedy := "gm install writes those of gm; gm describe shows the drop-ins that may name others"
+			if errors.Is(err, fs.ErrPermission) {
+				remedy = "run it as root (sudo gm …), as only its owner may read it"
+			}
+			return &failure{statusFailed, "cannot-read", fmt.Sprintf("cannot read %s: %s", file, reason(err)), remedy}
 		}
 	}
 	u, _ := units.Parse("file.env", diag.NewSource(file, text))

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,7 +94,9 @@ func TestEnvironmentOverridden(t *testing.T) {
 
 	l.dropIns = nil
 	l.state.DropIns["worker.service"] = []string{write("99.conf", "[Service]\nEnvironmentFile=/nowhere.env\n")}
-	if env, err := (&caller{}).environment(l, processNamed(t, l, "worker")); err == nil {
-		t.Errorf("a missing file is no error: %v", env)
+	env, err := (&caller{}).environment(l, processNamed(t, l, "worker"))
+	var f *failure
+	if !errors.As(err, &f) || f.status != statusFailed || strings.Contains(f.remedy, "choose a directory") {
+		t.Errorf("a missing file is the error %+v: %v", f, env)
 	}
 }

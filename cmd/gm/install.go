@@ -303,7 +303,7 @@ func (c *caller) apply(ctx context.Context, e engine.Engine, have *engine.State,
 	var failed *engine.ApplyError
 	switch {
 	case err == nil:
-		return nil
+		return c.outError(g.lost)
 	case errors.As(err, &failed):
 		changes := slices.ContainsFunc(p.Apps, func(a engine.AppPlan) bool { return len(a.Files) > 0 })
 		c.printFailed(failed, o.KeepFailed, changes, ctx.Err() != nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -133,6 +134,22 @@ func TestProgress(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// fullDisk is a standard output that takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestProgressUnprinted: that nobody is told is known at the end.
+func TestProgressUnprinted(t *testing.T) {
+	plan := &engine.Plan{Apps: []engine.AppPlan{{App: "web", Effect: engine.RestartApp, Restart: []string{"web.service"}}}}
+	g := (&caller{out: fullDisk{}, err: &bytes.Buffer{}}).newProgress(plan, func(a *engine.AppPlan) string { return a.App })
+	g.report(engine.Progress{App: "web", Unit: "web.service", Step: engine.Up})
+	g.finish(true)
+	if g.lost != syscall.ENOSPC {
+		t.Errorf("the error is %v", g.lost)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/user"
 	"slices"
@@ -75,7 +76,14 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 	defer e.Close()
 	show := func(l *listing) ([]byte, error) { return c.render(l, o, order) }
 	if interval > 0 {
-		return c.watchList(ctx, e, o, selectors, interval, show)
+		err := c.watchList(ctx, e, o, selectors, interval, show)
+		var f *failure
+		if n := len(selectors); n > 0 && errors.As(err, &f) && f.code == "unknown-app" {
+			if d, err := seconds("watch", selectors[n-1]); err == nil && d > 0 {
+				f.remedy = "write --watch=" + selectors[n-1]
+			}
+		}
+		return err
 	}
 	l, err := c.observe(ctx, e, selectors, engine.List)
 	if err != nil {
@@ -91,9 +99,20 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		return err
 	}
 	if len(l.processes) == 0 && !o.json {
-		fmt.Fprintln(c.err, "No apps are installed. gm install installs the declaration here.")
+		fmt.Fprintln(c.err, c.noApps(e.Dirs().User))
 	}
 	return c.write(text)
+}
+
+// noApps says that there are none, and where there are some.
+func (c *caller) noApps(userScope bool) string {
+	if !userScope {
+		return "No apps are installed. gm install installs the declaration here."
+	}
+	if n := len(c.installedNames(false)); n > 0 {
+		return fmt.Sprintf("No apps of your own are installed. gm list --system shows the system's (%d).", n)
+	}
+	return "No apps of your own are installed. gm install installs the declaration here."
 }
 
 // seconds reads the value of a flag that is a number of seconds, or a time span as
@@ -174,7 +193,7 @@ func (c *caller) observe(ctx context.Context, e engine.Engine, selectors []strin
 	}
 	selected, err := engine.Select(state.Apps(), selectors)
 	if err != nil {
-		return nil, selectFailure(err)
+		return nil, c.selectFailure(err, e.Dirs().User)
 	}
 	l.keep(selected)
 	return l, nil

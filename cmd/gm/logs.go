@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,6 +35,9 @@ type logsOptions struct {
 	timestamp string
 }
 
+// defaultLines is how many lines of each app are printed, as by PM2.
+const defaultLines = 15
+
 // defaultTimestamp is the format of --timestamp without one, which is PM2's.
 const defaultTimestamp = "YYYY-MM-DDTHH:mm:ss"
 
@@ -44,7 +48,8 @@ func newLogsCmd(c *caller) *cobra.Command {
 		Short: "Print what apps wrote, and follow it",
 		Long: `Logs prints the last lines of apps, of all or of those that are named, as one
 sequence by time: from the journal, or from the files that out_file, error_file
-and log_file declare. It then ends, or with -f goes on until Ctrl-C.` + selectorHelp + `
+and log_file declare. It then ends, or with -f goes on until Ctrl-C, with what is
+installed meanwhile as well.` + selectorHelp + `
 
 Where an app has a log_date_format, its lines begin with the time in that
 format. systemd's own lines about the units, such as that a process ended and
@@ -61,7 +66,7 @@ changed.`,
 	}
 	o.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.lines, "lines", "n", "15", "the last `number` of lines of each app, or all")
+	f.StringVarP(&o.lines, "lines", "n", strconv.Itoa(defaultLines), "the last `number` of lines of each app, or all")
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on with what is written from now on")
 	f.BoolVar(&o.nostream, "nostream", false, "do not follow: the default, for who is used to PM2")
 	f.StringVar(&o.since, "since", "", "from this `time` on")
@@ -147,18 +152,27 @@ func (c *caller) logs(cmd *cobra.Command, o *logsOptions, selectors []string) er
 		return err
 	}
 	defer e.Close()
-	have, err := engine.Observe(ctx, e, "", engine.Brief)
-	if err != nil {
-		return engineFailure(err)
-	}
 	if len(selectors) == 0 {
 		selectors = []string{"all"}
 	}
-	selected, err := engine.Select(have.Apps(), selectors)
-	if err != nil {
-		return selectFailure(err)
+	look := func(ctx context.Context) ([]engine.LogSource, error) {
+		have, err := engine.Observe(ctx, e, "", engine.Brief)
+		if err != nil {
+			return nil, engineFailure(err)
+		}
+		selected, err := engine.Select(have.Apps(), selectors)
+		if err != nil {
+			return nil, c.selectFailure(err, e.Dirs().User)
+		}
+		return engine.Sources(have, e.Dirs(), selected), nil
 	}
-	sources := engine.Sources(have, e.Dirs(), selected)
+	sources, err := look(ctx)
+	if err != nil {
+		return err
+	}
+	if len(sources) == 0 {
+		fmt.Fprintln(c.err, c.noApps(e.Dirs().User))
+	}
 	c.print(aboutSources(sources, &q))
 	unread := false
 	// journalctl leaves out what its caller may not read, mostly without a word.
@@ -168,7 +182,7 @@ func (c *caller) logs(cmd *cobra.Command, o *logsOptions, selectors []string) er
 		c.print(diag.List{{Severity: diag.Warning, Code: "cannot-read", Cause: "cannot read the journal: " + err.Error(),
 			Remedy: "run it as root (sudo gm logs), or join the group systemd-journal"}})
 	}
-	return c.printLogs(ctx, e, sources, q, o, unread)
+	return c.printLogs(ctx, e, sources, q, o, look, unread)
 }
 
 // leaveAfter is how long gm logs -f may take to end after Ctrl-C.
@@ -206,11 +220,17 @@ func aboutSources(sources []engine.LogSource, q *engine.LogOptions) diag.List {
 
 // printLogs prints lines until there are no more. Unread says that something could
 // not be read already.
-func (c *caller) printLogs(ctx context.Context, e engine.Engine, sources []engine.LogSource, q engine.LogOptions, o *logsOptions, unread bool) error {
+func (c *caller) printLogs(ctx context.Context, e engine.Engine, sources []engine.LogSource, q engine.LogOptions, o *logsOptions,
+	look func(context.Context) ([]engine.LogSource, error), unread bool,
+) error {
 	out := bufio.NewWriterSize(c.out, 64<<10)
 	p := newLogPrinter(out, sources, o, c.style(c.out).Color)
 	q.Idle = func() { out.Flush() }
-	for line, err := range engine.Logs(ctx, e, sources, q) {
+	lines := engine.Logs(ctx, e, sources, q)
+	if q.Follow {
+		lines = follow(ctx, e, sources, q, look)
+	}
+	for line, err := range lines {
 		var file *engine.LogFileError
 		switch {
 		case errors.As(err, &file):
@@ -276,13 +296,17 @@ func newLogPrinter(out *bufio.Writer, sources []engine.LogSource, o *logsOptions
 	p := &logPrinter{out: out, o: o, color: color, tones: map[string]int{}, json: json.NewEncoder(out)}
 	p.json.SetEscapeHTML(false)
 	for _, s := range sources {
-		l := engine.LogLine{App: s.App, LogEntry: engine.LogEntry{Unit: s.Unit}}
-		p.width = max(p.width, min(widestPrefix, utf8.RuneCountInString(logName(&l))))
-		if _, known := p.tones[s.App]; !known {
-			p.tones[s.App] = len(p.tones) % len(logTones)
-		}
+		p.meet(&engine.LogLine{App: s.App, LogEntry: engine.LogEntry{Unit: s.Unit}})
 	}
 	return p
+}
+
+// meet makes room for the name of who wrote a line, and gives the app a colour.
+func (p *logPrinter) meet(l *engine.LogLine) {
+	p.width = max(p.width, min(widestPrefix, utf8.RuneCountInString(logName(l))))
+	if _, known := p.tones[l.App]; !known {
+		p.tones[l.App] = len(p.tones) % len(logTones)
+	}
 }
 
 // logName is the app, or the instance, that wrote a line.
@@ -329,6 +353,7 @@ func (p *logPrinter) text(l *engine.LogLine, text []byte) error {
 		}
 		paint(toneDim, stamp+" ")
 	}
+	p.meet(l) // with -f it may be new
 	name, tone := logName(l), logTones[p.tones[l.App]]
 	if l.Manager {
 		tone = toneDim

@@ -3,6 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +148,59 @@ func TestPrintLogs(t *testing.T) {
 				t.Errorf("-got +want:\n%s", diff)
 			}
 		})
+	}
+}
+
+// growing is an engine whose log has a line of each unit that is asked for, and no end.
+type growing struct {
+	machine
+	dir string
+}
+
+func (g *growing) Dirs() engine.Dirs { return engine.Dirs{Units: g.dir} }
+
+func (g *growing) Logs(ctx context.Context, q engine.LogQuery) iter.Seq2[engine.LogEntry, error] {
+	return func(yield func(engine.LogEntry, error) bool) {
+		for _, unit := range q.Units {
+			if q.Follow && !yield(engine.LogEntry{Time: time.Now(), Unit: unit, Text: []byte("hello")}, nil) {
+				return
+			}
+		}
+		if q.Follow {
+			<-ctx.Done()
+		}
+	}
+}
+
+// TestFollowNew: an app that is installed during gm logs -f is among what is followed.
+func TestFollowNew(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e := &growing{dir: t.TempDir()}
+	file := filepath.Join(e.dir, "out.log")
+	old := []engine.LogSource{{App: "old", Unit: "old.service"}}
+	look := func(context.Context) ([]engine.LogSource, error) {
+		if _, err := os.Stat(filepath.Join(e.dir, "new.service")); err != nil {
+			return old, nil
+		}
+		return append(old, engine.LogSource{App: "new", Unit: "new.service"}, engine.LogSource{App: "filed", Unit: "filed.service", File: file}), nil
+	}
+	mustWrite(t, file, "written\n")
+	var got []string
+	for line, err := range follow(ctx, e, old, engine.LogOptions{Follow: true}, look) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, line.App+": "+string(line.Text)); len(got) == 1 {
+			mustWrite(t, filepath.Join(e.dir, "new.service"), "")
+		}
+		if len(got) == 3 {
+			cancel() // the end, which drops nothing and waits for nobody
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(got, []string{"filed: written", "new: hello", "old: hello"}); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
 	}
 }
 

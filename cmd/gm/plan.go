@@ -248,9 +248,12 @@ func (c *caller) refuseConflicts(e engine.Engine, set units.Set, project string)
 	}
 	var list diag.List
 	for _, conflict := range conflicts {
+		remedy := "rename the app, or give the units other names with --prefix"
+		if conflict.Why == engine.Masked {
+			remedy = "unmask it, or " + remedy
+		}
 		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "in-the-way",
-			Cause:  fmt.Sprintf("%s is taken by %s: %s", conflict.Unit, conflict.Path, conflict.Why),
-			Remedy: "rename the app, or give the units other names with --prefix"})
+			Cause: fmt.Sprintf("%s is taken by %s: %s", conflict.Unit, conflict.Path, conflict.Why), Remedy: remedy})
 	}
 	if list == nil {
 		return nil

@@ -24,6 +24,7 @@ type progress struct {
 	phase string   // what is done with all of them
 	back  bool     // everything is put back
 	block []string // on the screen
+	lost  error    // why a line could not be printed
 }
 
 const rollingBack = "putting everything back"
@@ -121,7 +122,9 @@ func (g *progress) tell(app *appProgress) {
 	}
 	app.told = true
 	g.clear()
-	fmt.Fprintln(g.out, app.line)
+	if _, err := fmt.Fprintln(g.out, app.line); err != nil {
+		g.lost = err
+	}
 }
 
 // finish removes the block and prints the lines of what is done without anything

@@ -29,8 +29,11 @@ one declared.
 The declaration does not change: the next gm install goes back to its number.`,
 		Example: "  gm scale web-api 4\n  gm scale web-api +2\n  gm scale web-api -1",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 || !isCount(args[1], "+-") {
+			if len(args) != 2 {
 				return usage(seeHelp(cmd), "%s needs a name and a number", cmd.CommandPath())
+			}
+			if !isCount(args[1], "+-") {
+				return usage("write as many as there are to be, or how many more (+2) or less (-1)", "%q is no number of instances", args[1])
 			}
 			return nil
 		},
@@ -47,7 +50,7 @@ The declaration does not change: the next gm install goes back to its number.`,
 // there are two, none.
 func isCount(text, signs string) bool {
 	digits := strings.TrimLeft(text, signs)
-	_, err := strconv.ParseUint(digits, 10, 16)
+	_, err := strconv.ParseUint(digits, 10, 31)
 	return err == nil && len(text)-len(digits) <= 1 && (len(signs) > 1 || digits != text)
 }
 
@@ -61,7 +64,7 @@ func (c *caller) scale(o *manageOptions, name, count string) error {
 		return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
 			selected := current(have, selected)
 			if len(selected) == 0 {
-				return selectFailure(&engine.NoSuchApp{Selector: name})
+				return unknownApp(&engine.NoSuchApp{Selector: name}, "")
 			}
 			app := selected[0].App
 			number, _ := strconv.Atoi(count) // isCount has looked at it
@@ -73,11 +76,14 @@ func (c *caller) scale(o *manageOptions, name, count string) error {
 					"%s has %s; at least one must stay", app.Name, counted(len(app.Instances), "instance"))
 			}
 			if number > maxInstances {
-				return usage("", "%s: at most %d instances", count, maxInstances)
+				return usage("", "%s would have %d instances; at most %d can be", app.Name, number, maxInstances)
 			}
 			p, err := engine.PlanScale(have, app, number)
 			if err != nil {
 				return scaleFailure(err)
+			}
+			if err := c.refuseConflicts(e, p.Set(have), app.Project); err != nil {
+				return err
 			}
 			if err := c.sayIdle(p, selected, "has "+counted(number, "instance")+" already"); err != nil {
 				return err

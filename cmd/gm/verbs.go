@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,9 +45,11 @@ var verbs = []*verb{
 	{
 		name: "start", short: "Start apps, or install a declaration and start its apps",
 		long: `Start starts apps that do not run, and has them started at boot again: it undoes
-stop. Apps that run already are left alone.` + selectorHelp + ` FILE is a declaration, or what
-gm gen wrote of one: it is installed, and those of its apps that were stopped
-are started. Without an argument the declaration here is taken.`,
+stop. Apps that run already are left alone.` + selectorHelp + `
+
+FILE is a declaration, or what gm gen wrote of one: it is installed, and those of
+its apps that were stopped are started. Without an argument the declaration here
+is taken.`,
 		example: "  gm start\n  gm start worker\n  gm start ecosystem.config.js --env production",
 		plan:    engine.PlanStart, done: "started", idle: "runs already",
 		installs: true, with: diffOptions{wake: true}, here: true,
@@ -54,17 +57,19 @@ are started. Without an argument the declaration here is taken.`,
 	{
 		name: "stop", short: "Stop apps for good: over boots and installs",
 		long: `Stop stops apps, with their timers and watches, and keeps them from being started
-at boot or by an install, until gm start. Their units stay installed.` + selectorHelp + ` FILE is
-a declaration: its apps are stopped.`,
+at boot or by an install, until gm start. Their units stay installed.` + selectorHelp + `
+
+FILE is a declaration: its apps are stopped.`,
 		example: "  gm stop worker\n  gm stop web-api@2\n  gm stop all",
 		plan:    engine.PlanStop, done: "stopped", idle: "is stopped already",
 	},
 	{
 		name: "restart", aliases: []string{"startOrRestart"}, short: "Restart apps at once",
 		long: `Restart stops and starts apps, all instances of one at the same time, and starts
-those that do not run. What they had failed with is forgotten.` + selectorHelp + ` FILE is a
-declaration, or what gm gen wrote of one: it is installed, and all of its apps
-are restarted, changed or not.`,
+those that do not run. What they had failed with is forgotten.` + selectorHelp + `
+
+FILE is a declaration, or what gm gen wrote of one: it is installed, and all of
+its apps are restarted, changed or not.`,
 		example: "  gm restart worker\n  gm restart /^api-/\n  gm restart processes.json --env production",
 		plan:    engine.PlanRestart, done: "restarted", idle: "has nothing to restart",
 		installs: true, with: diffOptions{wake: true, restart: true, now: true},
@@ -73,9 +78,10 @@ are restarted, changed or not.`,
 		name: "reload", aliases: []string{"startOrReload", "startOrGracefulReload"}, short: "Restart the instances of apps one after the other",
 		long: `Reload restarts the instances of an app one after the other, each when the one
 before it is up, so that some always run. When one does not come up it stops
-there, and the others run on as they were.` + selectorHelp + ` FILE is a declaration, or what gm
-gen wrote of one: it is installed, and all of its apps are reloaded, changed or
-not.`,
+there, and the others run on as they were.` + selectorHelp + `
+
+FILE is a declaration, or what gm gen wrote of one: it is installed, and all of
+its apps are reloaded, changed or not.`,
 		example: "  gm reload web-api\n  gm reload all\n  gm reload ecosystem.config.js --env production",
 		plan:    engine.PlanReload, done: "reloaded", idle: "has nothing to reload",
 		installs: true, with: diffOptions{wake: true, restart: true},
@@ -83,8 +89,9 @@ not.`,
 	{
 		name: "delete", aliases: []string{"del"}, short: "Stop apps and remove their units",
 		long: `Delete stops apps and removes their units. The next install of the declaration
-brings them back. With its last app the project goes as a whole.` + selectorHelp + ` FILE is a
-declaration: its apps are removed.`,
+brings them back. With its last app the project goes as a whole.` + selectorHelp + `
+
+FILE is a declaration: its apps are removed.`,
 		example: "  gm delete worker\n  gm delete all",
 		plan:    engine.PlanDelete, done: "removed", idle: "is not installed",
 	},
@@ -312,23 +319,46 @@ func (c *caller) withSelected(ctx context.Context, o *engineOptions, choose func
 	}
 	selected, err := choose(have)
 	if err != nil {
-		return selectFailure(err)
+		return c.selectFailure(err, e.Dirs().User)
 	}
 	return use(e, have, selected)
 }
 
-// selectFailure says what is wrong with a selector.
-func selectFailure(err error) error {
+// selectFailure says what is wrong with a selector, and where the app is that the
+// caller may have meant: under sudo, or without, one looks at the other scope.
+func (c *caller) selectFailure(err error, userScope bool) error {
 	var none *engine.NoSuchApp
-	var bad *engine.BadSelector
-	switch {
-	case errors.As(err, &none):
-		remedy := "gm list shows the apps"
-		if len(none.Near) > 0 {
-			remedy = "did you mean " + strings.Join(none.Near, ", ") + "?"
+	if !errors.As(err, &none) {
+		return badSelector(err)
+	}
+	name, _, _ := strings.Cut(none.Selector, "@")
+	elsewhere := ""
+	if userScope && slices.Contains(c.installedNames(false), name) {
+		elsewhere = "it is one of the system's apps: give --system, and to change it be root (sudo gm …)"
+	} else if owner := c.getenv("SUDO_USER"); !userScope && owner != "" {
+		if u, err := user.Lookup(owner); err == nil && slices.Contains(namesIn(filepath.Join(u.HomeDir, ".config/systemd/user")), name) {
+			elsewhere = fmt.Sprintf("it is one of %s's own apps: run it as %[1]s, without sudo", owner)
 		}
-		return &failure{statusNoApp, "unknown-app", none.Error(), remedy}
-	case errors.As(err, &bad):
+	}
+	return unknownApp(none, elsewhere)
+}
+
+func unknownApp(none *engine.NoSuchApp, elsewhere string) error {
+	remedy := "gm list shows the apps"
+	switch {
+	case elsewhere != "":
+		remedy = elsewhere
+	case len(none.Near) > 0:
+		remedy = "did you mean " + strings.Join(none.Near, ", ") + "?"
+	case none.Selector != "" && strings.Trim(none.Selector, "0123456789") == "":
+		remedy = "apps have names and no numbers; gm list shows them"
+	}
+	return &failure{statusNoApp, "unknown-app", none.Error(), remedy}
+}
+
+func badSelector(err error) error {
+	var bad *engine.BadSelector
+	if errors.As(err, &bad) {
 		return usage("correct it, or name the apps", "%v", bad)
 	}
 	return err
@@ -337,7 +367,12 @@ func selectFailure(err error) error {
 // actOn carries out a verb for apps of one project.
 func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOptions, selected []engine.Selection) error {
 	return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
+		was := selected
 		selected := current(have, selected)
+		if len(selected) == 0 {
+			// Another gm had the project until now.
+			return unknownApp(&engine.NoSuchApp{Selector: was[0].App.Name}, "")
+		}
 		p := v.plan(have, selected)
 		names := map[string]string{}
 		for _, s := range selected {
@@ -431,7 +466,7 @@ func (c *caller) completeApps(cmd *cobra.Command, otherwise cobra.ShellCompDirec
 		switch {
 		case cmd.Name() == "signal" && len(args) == 0:
 			return []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP"}, cobra.ShellCompDirectiveNoFileComp
-		case cmd.Name() == "scale" && len(args) > 0:
+		case len(args) > 0 && slices.Contains([]string{"scale", "describe", "env"}, cmd.Name()): // they take one
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		is := func(name string) bool { on, _ := cmd.Flags().GetBool(name); return on }
@@ -450,6 +485,11 @@ func (c *caller) installedNames(user bool) []string {
 		}
 		dir = filepath.Join(config, "systemd/user")
 	}
+	return namesIn(dir)
+}
+
+// namesIn lists the apps that have unit files in a directory.
+func namesIn(dir string) []string {
 	entries, _ := os.ReadDir(dir) // none, none
 	var names []string
 	for _, entry := range entries {

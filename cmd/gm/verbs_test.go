@@ -51,7 +51,7 @@ func TestSortArguments(t *testing.T) {
 
 func TestIsCount(t *testing.T) {
 	for text, want := range map[string]bool{
-		"4": true, "+2": true, "-1": true, "0": true, "": false, "+": false, "--1": false, "+-1": false, "two": false, "1.5": false, "999999999": false,
+		"4": true, "+2": true, "-1": true, "0": true, "": false, "+": false, "--1": false, "+-1": false, "two": false, "1.5": false, "99999": true, "9999999999": false,
 	} {
 		if got := isCount(text, "+-"); got != want {
 			t.Errorf("%q: %v", text, got)
@@ -121,7 +121,8 @@ func TestEach(t *testing.T) {
 	}
 }
 
-// TestSelectFailure: an unknown app is exit status 3, with names like it.
+// TestSelectFailure: an unknown app is exit status 3, with names like it, or where
+// the app is.
 func TestSelectFailure(t *testing.T) {
 	for _, test := range []struct {
 		err    error
@@ -130,12 +131,17 @@ func TestSelectFailure(t *testing.T) {
 	}{
 		{&engine.NoSuchApp{Selector: "wroker", Near: []string{"worker"}}, statusNoApp, "did you mean worker?"},
 		{&engine.NoSuchApp{Selector: "x"}, statusNoApp, "gm list"},
+		{&engine.NoSuchApp{Selector: "0"}, statusNoApp, "no numbers"},
 		{&engine.BadSelector{Selector: "/(/", Cause: errors.New("x")}, statusInvalid, "correct it"},
 	} {
 		var f *failure
-		if !errors.As(selectFailure(test.err), &f) || f.status != test.status || !strings.Contains(f.remedy, test.remedy) {
+		if !errors.As((&caller{}).selectFailure(test.err, false), &f) || f.status != test.status || !strings.Contains(f.remedy, test.remedy) {
 			t.Errorf("%v becomes %+v", test.err, f)
 		}
+	}
+	var f *failure
+	if !errors.As(unknownApp(&engine.NoSuchApp{Selector: "x", Near: []string{"y"}}, "it is elsewhere"), &f) || f.remedy != "it is elsewhere" {
+		t.Errorf("an app of the other scope: %+v", f)
 	}
 }
 
@@ -148,5 +154,17 @@ func TestCompleteApps(t *testing.T) {
 	c := &caller{environ: []string{"HOME=" + home}}
 	if diff := cmp.Diff(c.installedNames(true), []string{"web", "worker"}); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
+	}
+	for command, want := range map[string]int{"stop": 1, "list": 1, "describe": 0, "env": 0, "scale": 0} {
+		cmd, _, err := newRootCmd(c).Find([]string{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Flags().Set("user", "true"); err != nil {
+			t.Fatal(err)
+		}
+		if names, _ := cmd.ValidArgsFunction(cmd, []string{"web"}, ""); len(names) != want {
+			t.Errorf("behind gm %s web come %v", command, names)
+		}
 	}
 }

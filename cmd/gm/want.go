@@ -247,18 +247,16 @@ func wantUnits(cmd *cobra.Command, o *inputOptions, from string, set units.Set, 
 			fmt.Sprintf("%s has no gm-%s.target: it is not all that gm gen wrote", from, units.EscapeName(w.project)), "write the units anew: gm gen"}
 	}
 	for _, d := range target.Directives {
-		switch {
-		case d.Section != "Install":
-		case d.Key == "WantedBy":
+		if d.Section == "Install" && d.Key == "WantedBy" {
 			w.user = units.Encode(d.Value) == "default.target"
-		case d.Key == "Also" && len(o.only) == 0 && w.only == nil:
-			if _, ok := set.Find(units.Encode(d.Value)); !ok {
-				// gm gen --only wrote it: what is not in it is not to go.
-				w.only = appsOf(set)
-				w.list = append(w.list, diag.Diagnostic{Severity: diag.Note, Code: "some-apps",
-					Cause: fmt.Sprintf("%s holds a part of %s: %s; its other apps stay as they are", from, w.project, strings.Join(w.only, ", "))})
-			}
 		}
+	}
+	missing := func(unit string) bool { _, ok := set.Find(unit); return !ok }
+	if len(o.only) == 0 && slices.ContainsFunc(engine.Also(target), missing) {
+		// gm gen --only wrote it: what is not in it is not to go.
+		w.only = appsOf(set)
+		w.list = append(w.list, diag.Diagnostic{Severity: diag.Note, Code: "some-apps",
+			Cause: fmt.Sprintf("%s holds a part of %s: %s; its other apps stay as they are", from, w.project, strings.Join(w.only, ", "))})
 	}
 	switch {
 	case o.user && !w.user:

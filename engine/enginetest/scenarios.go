@@ -73,6 +73,13 @@ var scenarios = []Scenario{
 	{Name: "LogsOfFiles", Run: logsOfFiles},
 	{Name: "LogsFollow", Run: logsFollow},
 	{Name: "BurstIsKept", Run: burst},
+	{Name: "LogsFollowWhatIsNew", Run: logsFollowNew},
+	{Name: "OutputThatCannotBeWritten", Run: unwritable},
+	{Name: "MistakesAreExplained", Run: mistakes},
+
+	{Name: "OddNames", Run: oddNames},
+	{Name: "UninstallWithoutApps", Run: uninstallEmpty, Systemd: "unit files"},
+	{Name: "ScaleOntoForeignUnit", Run: scaleOntoForeign, Systemd: "units of others are in the same directory"},
 
 	{Name: "HandEditKept", Run: handEdit, Systemd: "its unit files are the administrator's to edit"},
 	{Name: "DropInRespected", Run: dropIn, Systemd: "drop-ins are systemd's"},
