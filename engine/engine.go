@@ -144,6 +144,9 @@ type Job struct {
 	Unit string
 	// Alone leaves the unit's dependencies out.
 	Alone bool
+	// Yield has the job give way, as canceled, where one that it contradicts is under
+	// way: a restart to a stop.
+	Yield bool
 }
 
 // Op is what a job does.

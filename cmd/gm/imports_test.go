@@ -20,6 +20,7 @@ import (
 //	diag < units < translate
 //	diag, units < engine < engine/systemd, engine/native
 //	disk < engine
+//	watch
 //	all of these < cmd/gm
 const lattice = `
 	diag:
@@ -29,7 +30,8 @@ const lattice = `
 	disk:
 	engine:         disk diag units
 	engine/systemd: engine diag units
-	cmd/gm:         disk diag units translate engine engine/systemd cmd/gm/first
+	watch:
+	cmd/gm:         disk diag units translate engine engine/systemd watch cmd/gm/first
 `
 
 // libraries is which packages may import a module that is not of the standard
@@ -43,6 +45,7 @@ const libraries = `
 	github.com/cilium/ebpf:       cmd/gm
 	github.com/coreos/go-systemd: engine/systemd
 	github.com/godbus/dbus:       engine/systemd
+	github.com/fsnotify/fsnotify: watch
 	github.com/jedib0t/go-pretty: cmd/gm
 	golang.org/x/sys:             cmd/gm engine/systemd disk testbed
 	golang.org/x/term:            cmd/gm

@@ -38,6 +38,7 @@ var commands = []func(*caller) *cobra.Command{
 	newCompletionCmd,
 	newVersionCmd,
 	newSharePortCmd,
+	newWatchCmd,
 }
 
 // run executes gm and returns its exit status.
@@ -50,12 +51,14 @@ func run(c *caller, args []string) int {
 func newRootCmd(c *caller) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gm",
-		Short: "Compile PM2 declarations to systemd units",
+		Short: "Run the apps of PM2 declarations as systemd units",
 		Long: `gm compiles PM2 declarations (processes.json, ecosystem.config.js, YAML) to
-systemd units.
+systemd units, installs them and drives them. As root it works on the system's
+apps, as anyone else on that user's own: --system and --user choose.
 
-Exit status: 0 done; 1 failed, or --check found a difference; 2 wrong usage or
-an invalid declaration; 3 no such app; 4 the engine cannot be reached.`,
+Exit status: 0 done; 1 failed, or --check or --exit-code found a difference; 2
+wrong usage or an invalid declaration; 3 no such app or project; 4 the engine
+cannot be reached, or the caller may not.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
@@ -72,6 +75,10 @@ an invalid declaration; 3 no such app; 4 the engine cannot be reached.`,
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		// Of a command that does not exist the flags are not known either.
+		if name := cmd.Flags().Arg(0); cmd == root && name != "" {
+			return unknownCommand(root, name)
+		}
 		return usage(seeHelp(cmd), "%v", err)
 	})
 	root.SuggestionsMinimumDistance = 2
@@ -82,9 +89,25 @@ an invalid declaration; 3 no such app; 4 the engine cannot be reached.`,
 	return root
 }
 
+// insteadOf says what takes the place of those of PM2's commands that gm lacks.
+var insteadOf = map[string]string{
+	"startup":    "not needed: what gm installs starts at boot, until gm stop",
+	"unstartup":  "gm stop all, or gm uninstall",
+	"save":       "not needed: what gm installs starts at boot, until gm stop",
+	"dump":       "not needed: what gm installs starts at boot, until gm stop",
+	"resurrect":  "not needed: what gm installs starts at boot; gm start all starts what was stopped",
+	"monit":      "gm list --watch",
+	"prettylist": "gm list --json",
+	"kill":       "gm stop all; there is no daemon to end",
+	"ping":       "gm doctor; there is no daemon to ask",
+	"flush":      "journald throws old lines away by itself; gm describe NAME shows the log files of an app",
+}
+
 func unknownCommand(root *cobra.Command, name string) error {
 	remedy := "gm help lists the commands"
-	if near := root.SuggestionsFor(name); len(near) > 0 {
+	if instead, known := insteadOf[name]; known {
+		remedy = instead
+	} else if near := root.SuggestionsFor(name); len(near) > 0 {
 		remedy = "did you mean gm " + strings.Join(near, ", gm ") + "?"
 	}
 	return usage(remedy, "there is no command %q", name)

@@ -296,6 +296,7 @@ func (k *call) done(reply *dbus.Call) error {
 // Names of errors: systemd's in bus-common-errors.h, D-Bus's in its specification.
 const (
 	errNoSuchUnit       = service + ".NoSuchUnit"
+	errDestructive      = service + ".TransactionIsDestructive"
 	errUnknownObject    = "org.freedesktop.DBus.Error.UnknownObject"
 	errUnknownProperty  = "org.freedesktop.DBus.Error.UnknownProperty"
 	errUnknownInterface = "org.freedesktop.DBus.Error.UnknownInterface"

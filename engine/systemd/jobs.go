@@ -23,8 +23,11 @@ func (m *manager) Do(ctx context.Context, job engine.Job) error {
 		return fmt.Errorf("cannot %s %s: there is no such job", job.Op, job.Unit)
 	}
 	mode := "replace"
-	if job.Alone {
+	switch {
+	case job.Alone:
 		mode = "ignore-dependencies"
+	case job.Yield:
+		mode = "fail"
 	}
 	c, err := m.connected(ctx)
 	if err != nil {
@@ -39,6 +42,8 @@ func (m *manager) Do(ctx context.Context, job engine.Job) error {
 		return m.await(ctx, c, w)
 	case job.Op == engine.Stop && isError(err, errNoSuchUnit):
 		return nil // not in memory, so it does not run
+	case job.Yield && isError(err, errDestructive):
+		return &engine.JobError{Job: job, Result: "canceled", Cause: err}
 	case isReply(err):
 		return &engine.JobError{Job: job, Cause: err}
 	}
