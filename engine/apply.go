@@ -19,7 +19,8 @@ type ApplyOptions struct {
 	// KeepFailed leaves what was changed when something fails; otherwise files, links
 	// and what ran are put back as they were.
 	KeepFailed bool
-	// Now does not wait for MinUptime: a unit is up when its job is done.
+	// Now does not wait for MinUptime (30 s of it at most): a unit is up when its job
+	// is done.
 	Now bool
 	// Jobs is how many jobs run at once; 0 is 50.
 	Jobs int

@@ -289,6 +289,10 @@ func (a *apply) quiet(ctx context.Context, p *AppPlan, job Job) {
 	}
 }
 
+// longestStay is how long a unit is watched at most, whatever its MinUptime: an app
+// that has to live for an hour to count as up is not worth the wait.
+const longestStay = 30 * time.Second
+
 // up starts or restarts a unit and waits until it is up.
 func (a *apply) up(ctx context.Context, p *AppPlan, unit string, op Op) bool {
 	waits := a.waits(p)
@@ -303,7 +307,7 @@ func (a *apply) up(ctx context.Context, p *AppPlan, unit string, op Op) bool {
 	end := Up
 	if err == nil && waits {
 		a.report(Progress{App: p.App, Unit: unit, Step: Waiting})
-		end, err = a.watch.stay(ctx, unit, p.MinUptime, p.Once, a.isFresh(unit))
+		end, err = a.watch.stay(ctx, unit, min(p.MinUptime, longestStay), p.Once, a.isFresh(unit))
 	}
 	if err != nil {
 		a.unitFails(ctx, p, unit, err, took)

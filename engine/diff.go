@@ -333,7 +333,7 @@ func (a *appDiff) weigh(old, now units.Unit) {
 
 func readsEnvFile(service units.Unit, file string) bool {
 	return slices.ContainsFunc(service.Directives, func(d units.Directive) bool {
-		return d.Key == "EnvironmentFile" && path.Base(units.Encode(d.Value)) == string(units.Escape(file))
+		return d.Key == "EnvironmentFile" && path.Base(units.Encode(d.Value)) == string(units.Escape(units.EscapeGlob(file)))
 	})
 }
 

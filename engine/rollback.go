@@ -230,6 +230,8 @@ func (a *apply) owners() func(unit string) string {
 const (
 	logLines = 20
 	logTime  = 5 * time.Second
+	logTries = 3
+	logPause = 100 * time.Millisecond
 )
 
 // readLogs adds to the failures what the units wrote last.
@@ -237,11 +239,22 @@ func (a *apply) readLogs(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, logTime)
 	defer cancel()
 	for i := range a.failures {
-		if f := &a.failures[i]; ctx.Err() == nil {
+		f := &a.failures[i]
+		f.Log = a.lastLines(ctx, f.App, f.Unit)
+		// What a process says last is in the log a moment after its end is known.
+		for try := 0; try < logTries && !slices.ContainsFunc(f.Log, isWords); try++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(logPause):
+			}
 			f.Log = a.lastLines(ctx, f.App, f.Unit)
 		}
 	}
 }
+
+// isWords reports whether a line is the unit's own.
+func isWords(e LogEntry) bool { return !e.Manager }
 
 // lastLines returns the last lines of a unit since the Apply began, of the
 // engine's log and of the files that its new units name. Logs that cannot be read

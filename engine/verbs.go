@@ -245,7 +245,7 @@ func newVerb(have *State, project string) *verb {
 func (v *verb) app(s *Selection, effect Effect, why string) *AppPlan {
 	n := len(s.App.Instances)
 	return &AppPlan{
-		App: s.App.Name, Effect: effect, Why: []string{why}, At: placeOf(s.App.Service),
+		App: s.App.Name, Effect: effect, Why: []string{why}, At: s.App.Source,
 		MinUptime: s.App.MinUptime, Notifies: s.App.Notifies, Once: s.App.Once, Before: n, After: n,
 	}
 }

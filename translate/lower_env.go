@@ -108,9 +108,11 @@ func (l *lowering) finishEnv() {
 			if file == nil {
 				file = &builder{name: l.app.unit + ".env"}
 				l.extra = append(l.extra, file)
-				path := "/etc/gm/" + units.Escape(units.EscapeName(l.p.name)) + "/" + units.Escape(file.name)
+				path := units.Escape(units.EscapeGlob("/gm/" + units.EscapeName(l.p.name) + "/" + file.name))
 				if l.host.Scope == ScopeUser {
-					path = "%h/.config/gm/" + units.Escape(units.EscapeName(l.p.name)) + "/" + units.Escape(file.name)
+					path = "%h/.config" + path
+				} else {
+					path = "/etc" + path
 				}
 				if p, ok := l.path(path, l.app.get("env")); ok {
 					l.service.add("Service", "EnvironmentFile", p, v.from)

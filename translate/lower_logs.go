@@ -178,6 +178,7 @@ func (l *lowering) lowerLogCompanion(lg *logs) {
 	socket.add("Unit", "PartOf", units.Words{l.p.target()}, at)
 	socket.add("Socket", "SocketMode", units.Word("0600"), at)
 	socket.add("Socket", "PipeSize", units.Bytes(1<<20), at)
+	socket.add("Socket", "RemoveOnStop", units.Bool(true), at)
 	// A writer that dies again and again must not fail the socket, which the
 	// app requires.
 	socket.add("Socket", "TriggerLimitIntervalSec", units.Span(0), at)

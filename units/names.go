@@ -146,3 +146,21 @@ var vendorUnits = sync.OnceValue(func() map[string]bool {
 	}
 	return units
 })
+
+// EscapeGlob returns a path as it stands where systemd takes a pattern, glob(7): in
+// EnvironmentFile=.
+func EscapeGlob(path string) string { return globEscapes.Replace(path) }
+
+var globEscapes = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// UnescapeGlob undoes EscapeGlob.
+func UnescapeGlob(pattern string) string {
+	var path strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		if pattern[i] == '\\' && i+1 < len(pattern) {
+			i++
+		}
+		path.WriteByte(pattern[i])
+	}
+	return path.String()
+}

@@ -2,6 +2,7 @@ package units
 
 import (
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -97,6 +98,18 @@ func TestCheckVendor(t *testing.T) {
 	for _, name := range []string{"user.service", "cron@.service", "web.target", "system.service"} {
 		if err := CheckVendor(name); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEscapeGlob(t *testing.T) {
+	for _, path := range []string{"/etc/gm/shop/web.env", `/etc/gm/my\x20shop/a*b?[c].env`, `\`, ""} {
+		pattern := EscapeGlob(path)
+		if got := UnescapeGlob(pattern); got != path {
+			t.Errorf("%q became %q, and then %q", path, pattern, got)
+		}
+		if ok, err := filepath.Match(pattern, path); !ok || err != nil {
+			t.Errorf("the pattern %q does not match %q: %v", pattern, path, err)
 		}
 	}
 }

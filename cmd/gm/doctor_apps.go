@@ -143,7 +143,7 @@ func (a *appFacts) read(dropIn []units.Directive, home string) {
 			if text == "" {
 				a.envFiles = nil
 			} else {
-				a.envFiles = append(a.envFiles, units.Spec(text).Expand(specifier))
+				a.envFiles = append(a.envFiles, units.UnescapeGlob(units.Spec(text).Expand(specifier)))
 			}
 		}
 	}

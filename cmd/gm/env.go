@@ -105,7 +105,7 @@ func (c *caller) environment(l *listing, p *engine.Process) (map[string]string, 
 				files = nil
 				continue
 			}
-			files = append(files, units.Spec(text).Expand(specifier))
+			files = append(files, units.UnescapeGlob(units.Spec(text).Expand(specifier)))
 		}
 	}
 	// Files win over Environment= wherever they stand: systemd.exec(5).

@@ -34,6 +34,7 @@ var scenarios = []Scenario{
 	{Name: "StopLasts", Run: stopLasts},
 	{Name: "StopOfOneInstance", Run: stopInstance},
 	{Name: "StopDisarmsCron", Run: stopCron},
+	{Name: "SaveRestarts", Run: saveRestarts},
 	{Name: "StartOfRunningApp", Run: startRunning},
 	{Name: "StartFileWakes", Run: startFile},
 	{Name: "StopFile", Run: stopFile},

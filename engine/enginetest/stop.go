@@ -65,6 +65,28 @@ func stopCron(p *Project) {
 	p.Await("cron to work again", func() bool { return p.Starts("one") >= n+3 })
 }
 
+// A save restarts what is watched, once, and wakes nothing that was stopped.
+func saveRestarts(p *Project) {
+	watched := App{"watch": true, "ignore_watch": []string{"*.log", declarationName}}
+	p.Declare(app("one").With(watched), app("many").With(watched).With(App{"instances": 2}))
+	p.Do("install")
+	one, many := p.PIDs("one"), p.PIDs("many")
+	p.Write("save.js", "1")
+	p.Await("a restart of each", func() bool { return p.Starts("one") == 2 && p.Starts("many") == 4 })
+	p.Other("one", one)
+	p.Other("many", many)
+	p.Do("stop", p.App("one"))
+	p.Write("save.js", "2")
+	p.Await("a restart of what was not stopped", func() bool { return p.Starts("many") == 6 })
+	p.Expect(map[string]string{"one": "stopped", "many": "online online"})
+	p.Do("start", p.App("one"))
+	p.Write("save.js", "3")
+	p.Await("a restart of what was started again", func() bool { return p.Starts("one") == 4 })
+	if n := p.Starts("many"); n > 8 {
+		p.t.Errorf("three saves restarted two instances %d times", n-2)
+	}
+}
+
 func startRunning(p *Project) {
 	p.Declare(app("one"))
 	p.Do("install")
