@@ -419,8 +419,12 @@ func (a *apply) look(ctx context.Context, detail Detail, names []string) map[str
 	return states
 }
 
-// failAlike finds the units that were called off and had failed as well: who mends
-// the first would meet them next.
+// alikePause is what apps that fail for the same reason are given to do so: half of what
+// passes before they are started again.
+const alikePause = 50 * time.Millisecond
+
+// failAlike finds the units that were called off and fail as well: who mends the
+// first would meet them next.
 func (a *apply) failAlike(ctx context.Context) {
 	var names []string
 	owner := map[string]*AppPlan{}
@@ -436,6 +440,11 @@ func (a *apply) failAlike(ctx context.Context) {
 	}
 	if len(names) == 0 {
 		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(alikePause):
 	}
 	states := a.look(ctx, Brief, names)
 	for _, unit := range names {
