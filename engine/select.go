@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"gm/diag"
 	"gm/units"
 )
 
@@ -179,7 +180,7 @@ func near(apps []App, selector string) []string {
 		for _, known := range []string{a.Name, a.Namespace} {
 			longer := max(len(name), len(known))
 			limit := min(longer/3+1, longer-1)
-			if d := distance(name, known); known != "" && d <= limit {
+			if d := diag.Edits(strings.ToLower(name), strings.ToLower(known), limit); known != "" && d <= limit {
 				add(known, most+d)
 			} else if len(name) > 1 && strings.Contains(strings.ToLower(known), strings.ToLower(name)) {
 				add(known, most+limit+1)
@@ -192,26 +193,4 @@ func near(apps []App, selector string) []string {
 		names = append(names, c.name)
 	}
 	return names
-}
-
-// distance is the number of edits between a and b, ignoring case.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -191,7 +191,7 @@ func restartAll(p *Project) {
 func restartStopped(p *Project) {
 	p.Declare(app("one"))
 	p.Do("install")
-	p.Do("stop", "all")
+	p.Do("stop", p.App("one"))
 	p.Do("restart", p.App("one"))
 	p.Expect(map[string]string{"one": "online"})
 }

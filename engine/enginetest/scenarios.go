@@ -89,6 +89,7 @@ var scenarios = []Scenario{
 	{Name: "ReadOnlyDisk", Run: readOnly, Systemd: "/etc is the engine's"},
 	{Name: "FullDisk", Run: fullDisk, Systemd: "/etc is the engine's"},
 	{Name: "ReloadingMeanwhile", Run: reloading, Systemd: "daemon-reload"},
+	{Name: "AllIsEverything", Run: stopAll, Alone: true},
 	{Name: "DeniedInOneLine", Run: denied, Systemd: "another user has another supervisor"},
 	{Name: "OneReload", Run: oneReload, Alone: true, Systemd: "daemon-reload"},
 	{Name: "RebootKeepsStopped", Run: reboot, Alone: true},

@@ -65,6 +65,23 @@ func stopCron(p *Project) {
 	p.Await("cron to work again", func() bool { return p.Starts("one") >= n+3 })
 }
 
+func stopAll(p *Project) {
+	p.Declare(app("one"), app("many").With(App{"instances": 2}))
+	p.Do("install")
+	p.Do("stop", "all")
+	p.Expect(map[string]string{"one": "stopped", "many": "stopped stopped"})
+	p.Do("start", "all")
+	p.Expect(map[string]string{"one": "online", "many": "online online"})
+	pids := append(p.PIDs("one"), p.PIDs("many")...)
+	p.Do("delete", "all")
+	p.Expect(map[string]string{})
+	for _, pid := range pids {
+		if p.Alive(pid) {
+			p.t.Errorf("process %d lives", pid)
+		}
+	}
+}
+
 // A save restarts what is watched, once, and wakes nothing that was stopped.
 func saveRestarts(p *Project) {
 	watched := App{"watch": true, "ignore_watch": []string{"*.log", declarationName}}
