@@ -525,12 +525,11 @@ api: update (api-watch.service is new; Wants=) | files +api-watch.service ~api.s
 `},
 		{name: "autostart comes", old: apps(sleeper), now: apps(api),
 			want: `
-: update (gm-shop.target: Also=) | files ~gm-shop.target | quiet gm-shop.target
+: update (gm-shop.target is not active) | quiet gm-shop.target
 api: start (starts with the project) | files ~api.service | links +gm-shop.target/api.service | start api.service
 `},
 		{name: "autostart goes", old: apps(api), now: apps(sleeper),
 			want: `
-: update (gm-shop.target: Also=) | files ~gm-shop.target
 api: update (WantedBy=) | files ~api.service | links -gm-shop.target/api.service
 `},
 		{name: "a timer without autostart", now: apps(replaced(cronApp, `"script"`, `"autostart": false, "script"`)),

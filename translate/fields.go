@@ -81,7 +81,7 @@ func rows() []Field {
 			Doc:   "Restart the app whenever it ends, whatever its exit code; false leaves it stopped.",
 			Lower: lowerRestart},
 		{Name: "autostart", Type: typeFlag, Default: `true`, Example: `false`,
-			Doc:  "false: the app is installed but not started with its project; a cron_restart timer runs all the same. Before `systemctl start NAME.target` starts several instances, `systemctl enable NAME.target` links them.",
+			Doc:  "false: the app is installed but not started with its project; a cron_restart timer runs all the same.",
 			With: "name"},
 		{Name: "cron_restart", Aliases: []string{"cron"}, Type: typeCron, Example: `"0 3 * * *"`,
 			Doc:     "Restart (or start) the app at these times: five fields, or six with seconds first, in the host's time zone.",

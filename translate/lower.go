@@ -342,11 +342,11 @@ func (p *project) shared() []*builder {
 		return b
 	}
 	described(target, "Apps of "+p.name)
-	// Apps that --only leaves out stay named: they may be installed already.
+	// Apps that --only leaves out stay named: they may be installed already. One that
+	// does not start by itself has no WantedBy=, and its instances only their group's.
 	for _, a := range p.all {
-		if a.autostarts() {
-			target.add("Install", "Also", also(a.main()), a.at)
-		} else if cron := a.get("cron_restart"); cron.given() && !cronDisabled(cron.text) {
+		target.add("Install", "Also", also(a.main()), a.at)
+		if cron := a.get("cron_restart"); !a.autostarts() && cron.given() && !cronDisabled(cron.text) {
 			target.add("Install", "Also", also(a.unit+"-restart.timer"), cron.at)
 		}
 	}
