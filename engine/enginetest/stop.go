@@ -50,17 +50,20 @@ func stopInstance(p *Project) {
 }
 
 func stopCron(p *Project) {
-	p.Declare(app("one").With(App{"cron_restart": "* * * * * *", "args": []string{"one"}}), app("clock"))
+	everySecond := App{"cron_restart": "* * * * * *"}
+	p.Declare(app("one").With(everySecond), app("clock").With(everySecond))
 	p.Do("install")
 	p.Await("cron to restart the app", func() bool { return p.Starts("one") >= 3 })
 	p.Do("stop", p.App("one"))
 	n := p.Starts("one")
-	// Three seconds of the same clock.
-	p.Sh("sleep 3")
+	clock := p.Starts("clock")
+	p.Await("the clock to go on", func() bool { return p.Starts("clock") >= clock+3 })
 	if now := p.Starts("one"); now != n {
 		p.t.Errorf("cron started a stopped app %d times", now-n)
 	}
-	p.Expect(map[string]string{"one": "stopped", "clock": "online"})
+	if got := p.Status("one"); got != "stopped" {
+		p.t.Errorf("the app is %s", got)
+	}
 	p.Do("start", p.App("one"))
 	p.Await("cron to work again", func() bool { return p.Starts("one") >= n+3 })
 }
