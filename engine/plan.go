@@ -122,6 +122,8 @@ const (
 	NoteDropIn  NoteKind = "drop-in" // the administrator's drop-ins are in effect
 	NoteStopped NoteKind = "stopped" // stopped on purpose, stays so
 	NoteFailed  NoteKind = "failed"
+	// NoteNeeded is of an app that another one, which runs on, starts again with itself.
+	NoteNeeded NoteKind = "needed"
 )
 
 // Counts is how many apps each effect has.

@@ -52,7 +52,35 @@ func PlanStop(have *State, sel []Selection) *Plan {
 		}
 		v.add(p)
 	}
+	v.noteNeeded(sel)
 	return v.finish()
+}
+
+// noteNeeded names the apps that stay and depend on one that is stopped: each of
+// their starts, at boot as well, starts that one too.
+func (v *verb) noteNeeded(sel []Selection) {
+	stopped := map[string]string{} // units, by app
+	chosen := map[string]bool{}
+	for i := range sel {
+		chosen[sel[i].App.Name] = true
+		if sel[i].Whole {
+			stopped[sel[i].App.Main] = sel[i].App.Name
+		}
+	}
+	for _, other := range v.have.Apps() {
+		if chosen[other.Name] || other.Project != v.plan.Project || !v.links[Link{other.Target, other.Main}] {
+			continue
+		}
+		for _, key := range []string{"Wants", "Requires"} {
+			for _, unit := range words(other.Service, "Unit", key) {
+				if name := stopped[unit]; name != "" {
+					v.plan.Notes = append(v.plan.Notes, Note{App: name, Kind: NoteNeeded, Unit: unit,
+						Text:   other.Name + " depends on " + name + ", and starts it whenever it starts itself, at boot as well",
+						Remedy: "gm stop " + other.Name + ", or take " + name + " out of its depends_on"})
+				}
+			}
+		}
+	}
 }
 
 // PlanRestart restarts apps at once, and starts those that do not run: for good,

@@ -336,3 +336,32 @@ func TestVerbsOnAnything(t *testing.T) {
 		t.Error("nothing chosen changes something")
 	}
 }
+
+// TestStopOfNeededApp: who stops what another app starts with itself is told so.
+func TestStopOfNeededApp(t *testing.T) {
+	set := compileSet(t, `[
+		{"name": "db", "script": "ok.js"},
+		{"name": "cache", "script": "ok.js", "instances": 2},
+		{"name": "web", "script": "ok.js", "instances": 2, "systemd": {"depends_on": ["db", "cache"]}},
+		{"name": "off", "script": "ok.js", "autostart": false, "systemd": {"depends_on": "db"}}]`)
+	for _, c := range []struct{ choose, want string }{
+		{"db", "db: web depends on db, and starts it whenever it starts itself, at boot as well"},
+		{"cache", "cache: web depends on cache, and starts it whenever it starts itself, at boot as well"},
+		{"cache@1", ""},
+		{"db web", ""},
+		{"web", ""},
+	} {
+		have := installedState(t, set)
+		sel, err := Select(have.Apps(), strings.Fields(c.choose))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range PlanStop(have, sel).Notes {
+			got = append(got, n.App+": "+n.Text)
+		}
+		if text := strings.Join(got, "\n"); text != c.want {
+			t.Errorf("stop %s: %s, want %s", c.choose, text, c.want)
+		}
+	}
+}

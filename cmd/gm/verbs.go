@@ -381,6 +381,7 @@ func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOpt
 		if err := c.sayIdle(p, selected, v.idle); err != nil {
 			return err
 		}
+		c.print(planNotes(p))
 		// A stop, a restart or a start that fails leaves things as the app left them:
 		// there is no other version of its units to go back to.
 		return c.apply(ctx, e, have, p, engine.ApplyOptions{KeepFailed: v.name != "delete", Now: o.quick}, func(a *engine.AppPlan) string {
