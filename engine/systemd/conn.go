@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	escape "github.com/coreos/go-systemd/v22/dbus"
+	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
 	"gm/engine"
@@ -200,7 +200,7 @@ func get(unit, iface, property string, then func(dbus.Variant)) *call {
 }
 
 func unitPath(name string) dbus.ObjectPath {
-	return unitsPath + dbus.ObjectPath(escape.PathBusEscape(name))
+	return unitsPath + dbus.ObjectPath(systemd.PathBusEscape(name))
 }
 
 // do makes one call.

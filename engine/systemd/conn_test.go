@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
 	"gm/engine"
@@ -249,7 +250,7 @@ func TestSlowWatcher(t *testing.T) {
 	p := newPeer(t, func(_ *peer, conn io.Writer, call *dbus.Message) {
 		switch member(call) {
 		case "ListUnits":
-			reply(conn, call, []listed{{Name: "a.service", Load: "loaded", Active: "active", Sub: "running", Path: "/a", JobPath: "/"}})
+			reply(conn, call, []systemd.UnitStatus{{Name: "a.service", LoadState: "loaded", ActiveState: "active", SubState: "running", Path: "/a", JobPath: "/"}})
 		default:
 			for i := range changes {
 				for _, unit := range []string{"a.service", "b.service", "c.service"} {

@@ -7,19 +7,11 @@ import (
 	"strings"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
 	"gm/engine"
 )
-
-// listed is an element of what ListUnits answers.
-type listed struct {
-	Name, Description, Load, Active, Sub, Following string
-	Path                                            dbus.ObjectPath
-	JobID                                           uint32
-	JobType                                         string
-	JobPath                                         dbus.ObjectPath
-}
 
 // Units asks for all units at once, which for 600 of them takes 4 ms, and then for
 // single properties of the named ones. GetAll would take three times as long for
@@ -88,7 +80,7 @@ func (s selection) has(unit string) bool {
 func (c *conn) brief(ctx context.Context, names []string) (map[string]*engine.UnitState, dbus.Sequence, error) {
 	units := make(map[string]*engine.UnitState, len(names))
 	wanted := newSelection(names)
-	var all []listed
+	var all []systemd.UnitStatus
 	list := &call{path: object, method: managerIface + ".ListUnits", into: []any{&all}}
 	if err := c.all(ctx, []*call{list}); err != nil {
 		return nil, 0, err
@@ -96,7 +88,7 @@ func (c *conn) brief(ctx context.Context, names []string) (map[string]*engine.Un
 	for _, u := range all {
 		if wanted.has(u.Name) {
 			units[u.Name] = &engine.UnitState{
-				Name: u.Name, Load: u.Load, Active: u.Active, Sub: u.Sub, CPU: -1, Memory: -1,
+				Name: u.Name, Load: u.LoadState, Active: u.ActiveState, Sub: u.SubState, CPU: -1, Memory: -1,
 			}
 		}
 	}
