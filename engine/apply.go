@@ -22,7 +22,7 @@ type ApplyOptions struct {
 	// Now does not wait for MinUptime (30 s of it at most): a unit is up when its job
 	// is done.
 	Now bool
-	// Jobs is how many jobs run at once; 0 is 50.
+	// Jobs is how many jobs run at once; 0 is 200. systemd has no limit of its own.
 	Jobs int
 	// Deadline is how long one job may take; 0 is 10 minutes, longer than any stop
 	// and start that the units themselves allow.
@@ -36,7 +36,7 @@ type ApplyOptions struct {
 }
 
 const (
-	defaultJobs     = 50
+	defaultJobs     = 200
 	defaultDeadline = 10 * time.Minute
 )
 
