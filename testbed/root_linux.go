@@ -27,7 +27,8 @@ func (b *bed) lower(suite string) (string, error) {
 			b.need("systemd", "/lib/systemd/systemd"),
 			b.need("dbus", "dbus-daemon", "dbus-broker"),
 			// It gives a user's manager its XDG_RUNTIME_DIR.
-			b.need("libpam-systemd", "/lib*/security/pam_systemd.so", "/lib/*/security/pam_systemd.so"))
+			b.need("libpam-systemd", "/lib*/security/pam_systemd.so", "/lib/*/security/pam_systemd.so"),
+			b.need("dbus-user-session", "/usr/lib/systemd/user/dbus.socket"))
 	case filepath.IsAbs(suite):
 		if strings.ContainsAny(suite, `:,\`) {
 			return "", fmt.Errorf("%s: an overlay's options cannot hold this path", suite)
