@@ -22,7 +22,8 @@ type ApplyOptions struct {
 	// Now does not wait for MinUptime (30 s of it at most): a unit is up when its job
 	// is done.
 	Now bool
-	// Jobs is how many jobs run at once; 0 is 200. systemd has no limit of its own.
+	// Jobs is how many jobs run at once; 0 is 200, or all that start with their project.
+	// systemd has no limit of its own.
 	Jobs int
 	// Deadline is how long one job may take; 0 is 10 minutes, longer than any stop
 	// and start that the units themselves allow.
@@ -156,6 +157,12 @@ type apply struct {
 	slots chan struct{}
 	watch *watch
 	abort context.CancelCauseFunc
+	// pulled are the units that one request starts together, if there was one: at that
+	// time, and pullEnded waits for each. Quiet ones come along.
+	pulled    map[string]bool
+	along     []string
+	pulledAt  time.Time
+	pullEnded func(ctx context.Context, unit string) error
 	// reload says that a Reload is due or will be, written that files and links are new,
 	// asked that the Reload was asked for, and loaded that it was done.
 	reload, written, asked, loaded bool
@@ -178,9 +185,8 @@ func newApply(ctx context.Context, e Engine, fs disk.FS, p *Plan, o ApplyOptions
 		e: e, fs: fs, dirs: e.Dirs(), plan: p, o: o, have: o.Have, began: time.Now(),
 		jobs: map[string]Op{}, done: map[string]struct{}{}, unmoved: map[string]bool{},
 	}
-	a.o.Jobs = cmp.Or(max(o.Jobs, 0), defaultJobs)
 	a.o.Deadline = cmp.Or(max(o.Deadline, 0), defaultDeadline)
-	a.slots = make(chan struct{}, a.o.Jobs)
+	a.slots = make(chan struct{}, cmp.Or(max(o.Jobs, 0), defaultJobs))
 	if a.have == nil {
 		have, err := Observe(ctx, e, p.Project, Brief)
 		if err != nil {

@@ -229,32 +229,49 @@ func (a *apply) start(ctx context.Context) {
 		}
 	}
 	var wait sync.WaitGroup
-	for i := range a.plan.Apps {
-		wait.Go(func() { a.startApp(ctx, &a.plan.Apps[i]) })
+	each := func(one func(*AppPlan)) {
+		for i := range a.plan.Apps {
+			wait.Go(func() { one(&a.plan.Apps[i]) })
+		}
+		wait.Wait()
 	}
-	wait.Wait()
+	together := a.together()
+	if len(together) > 0 {
+		each(func(p *AppPlan) { a.startTargets(ctx, p) })
+		a.pull(ctx, together)
+		each(func(p *AppPlan) { a.startUnits(ctx, p) })
+		return
+	}
+	each(func(p *AppPlan) {
+		a.startTargets(ctx, p)
+		a.startUnits(ctx, p)
+	})
 }
 
 // waits reports whether what is started of an app has to stay up for a time.
 func (a *apply) waits(p *AppPlan) bool { return !a.o.Now && !p.Notifies && p.MinUptime > 0 }
 
-func (a *apply) startApp(ctx context.Context, p *AppPlan) {
-	var targets, others []string
+// startTargets starts what holds units together, without these.
+func (a *apply) startTargets(ctx context.Context, p *AppPlan) {
+	var wait sync.WaitGroup
 	for _, unit := range p.Quiet {
-		if strings.HasSuffix(unit, ".target") {
-			targets = append(targets, unit)
-		} else {
-			others = append(others, unit)
+		if isTarget(unit) {
+			wait.Go(func() { a.quiet(ctx, p, Job{Op: Start, Unit: unit, Alone: true}) })
 		}
 	}
+	wait.Wait()
+}
+
+func isTarget(unit string) bool { return strings.HasSuffix(unit, ".target") }
+
+// startUnits starts and restarts the units of an app.
+func (a *apply) startUnits(ctx context.Context, p *AppPlan) {
 	var wait sync.WaitGroup
 	each := func(units []string, one func(unit string)) {
 		for _, unit := range units {
 			wait.Go(func() { one(unit) })
 		}
 	}
-	each(targets, func(unit string) { a.quiet(ctx, p, Job{Op: Start, Unit: unit, Alone: true}) })
-	wait.Wait()
 	restart := func(unit string) bool { return a.up(ctx, p, unit, Restart) }
 	rolled := true
 	if p.Effect == Roll {
@@ -272,7 +289,7 @@ func (a *apply) startApp(ctx context.Context, p *AppPlan) {
 	}
 	wait.Wait()
 	// Timers and watches last: what they start again must not come in between.
-	each(others, func(unit string) {
+	each(slices.DeleteFunc(slices.Clone(p.Quiet), isTarget), func(unit string) {
 		op := Start
 		if a.ran(unit) {
 			op = Restart
@@ -296,14 +313,20 @@ const longestStay = 30 * time.Second
 // up starts or restarts a unit and waits until it is up.
 func (a *apply) up(ctx context.Context, p *AppPlan, unit string, op Op) bool {
 	waits := a.waits(p)
-	if waits {
-		a.watch.forget(unit)
+	var took time.Duration
+	var err error
+	if a.pulled[unit] {
+		took, err = a.awaitPulled(ctx, unit)
+	} else {
+		if waits {
+			a.watch.forget(unit)
+		}
+		step := Starting
+		if op == Restart {
+			step = Restarting
+		}
+		took, err = a.do(ctx, p.App, step, Job{Op: op, Unit: unit})
 	}
-	step := Starting
-	if op == Restart {
-		step = Restarting
-	}
-	took, err := a.do(ctx, p.App, step, Job{Op: op, Unit: unit})
 	end := Up
 	if err == nil && waits {
 		a.report(Progress{App: p.App, Unit: unit, Step: Waiting})
@@ -358,13 +381,7 @@ func (a *apply) do(ctx context.Context, app string, step Step, job Job) (took ti
 			return 0, err
 		}
 	}
-	a.mu.Lock()
-	op := job.Op
-	if op == Start && a.jobs[job.Unit] == Stop {
-		op = Restart
-	}
-	a.jobs[job.Unit] = op
-	a.mu.Unlock()
+	a.begins(job)
 	begun := time.Now()
 	err = a.e.Do(limited, job)
 	took = time.Since(begun)
@@ -372,6 +389,17 @@ func (a *apply) do(ctx context.Context, app string, step Step, job Job) (took ti
 		err = &hangs{job, a.o.Deadline}
 	}
 	return took, err
+}
+
+// begins notes that a job begins.
+func (a *apply) begins(job Job) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	op := job.Op
+	if op == Start && a.jobs[job.Unit] == Stop {
+		op = Restart
+	}
+	a.jobs[job.Unit] = op
 }
 
 // isLost reports whether the engine itself is gone.

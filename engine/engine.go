@@ -38,6 +38,11 @@ type Engine interface {
 	// Do runs a job and returns when it is finished: nil when it is done, a
 	// *JobError when the engine tried and failed.
 	Do(ctx context.Context, job Job) error
+	// Pull starts a unit and all that it pulls in, by one request, and returns when
+	// that was accepted or refused. ended then waits for one of members and returns what
+	// Do returns of its start; a member that the request did not reach it starts by Do.
+	// It is to be called once at most for each, and for any number at a time.
+	Pull(ctx context.Context, unit string, members []string) (ended func(ctx context.Context, member string) error, err error)
 	// ResetFailed clears the failed state and the start counter of a unit. A unit
 	// that is not in memory is no error.
 	ResetFailed(ctx context.Context, unit string) error
@@ -48,7 +53,7 @@ type Engine interface {
 	// the time of the call is not told.
 	Watch(ctx context.Context, names []string) (<-chan UnitState, error)
 	// Logs returns what units wrote to the engine's own log (the journal), oldest
-	// first.
+	// first; with Dirs.Logs only what the engine itself wrote about them.
 	Logs(ctx context.Context, q LogQuery) iter.Seq2[LogEntry, error]
 
 	Close() error
@@ -71,6 +76,9 @@ type Dirs struct {
 	Env string
 	// Run holds what does not outlive a boot, locks and unfinished work: "/run/gm".
 	Run string
+	// Logs holds a file for each output that goes to the engine's own log, which then
+	// has the engine's lines alone; "" where both are in a journal.
+	Logs string
 	// Search is every directory that units are loaded from, Units among them, the
 	// first one winning.
 	Search []string

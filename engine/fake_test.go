@@ -28,6 +28,7 @@ type fake struct {
 
 	mu      sync.Mutex
 	files   map[string]string // unit files, as of the last Reload
+	links   map[string][]string
 	units   map[string]*fakeUnit
 	watches []*fakeWatch
 	calls   []string
@@ -44,6 +45,10 @@ type fakeUnit struct {
 	version string
 	start   int // counts starts, so that what an earlier process had in mind is void
 	starts  int // by hand since ResetFailed
+	// stopped is closed when a stop calls its start off.
+	stopped chan struct{}
+	// starting is there during a start, and closed when it ends.
+	starting chan struct{}
 }
 
 type fakeWatch struct {
@@ -144,11 +149,17 @@ func (f *fake) Reload(ctx context.Context) error {
 }
 
 func (f *fake) read() {
-	f.files = map[string]string{}
+	f.files, f.links = map[string]string{}, map[string][]string{}
 	entries, _ := os.ReadDir(f.dirs.Units)
 	for _, e := range entries {
 		if text, err := os.ReadFile(filepath.Join(f.dirs.Units, e.Name())); err == nil {
 			f.files[e.Name()] = string(text)
+		}
+		if by, ok := strings.CutSuffix(e.Name(), ".wants"); ok {
+			list, _ := os.ReadDir(filepath.Join(f.dirs.Units, e.Name()))
+			for _, link := range list {
+				f.links[by] = append(f.links[by], link.Name())
+			}
 		}
 	}
 }
@@ -160,7 +171,8 @@ var (
 
 // behaviour is what the unit's script does: "ok", "fails" in its start, "hangs" in it,
 // "crash-300" after so many milliseconds, to be restarted if Restart= says so,
-// "exit-300" with code 0, "ready-300" (a slow start), "deaf" to the stop signal.
+// "exit-300" with code 0, "ready-300" (a slow start), "deaf" to the stop signal,
+// "unloadable" as a unit.
 func behaviour(text string) (what string, after time.Duration) {
 	m := scriptName.FindStringSubmatch(text)
 	if m == nil {
@@ -222,11 +234,54 @@ func (f *fake) Do(ctx context.Context, job Job) error {
 	return f.startUnit(ctx, job)
 }
 
+// Pull starts what links and units say, whatever members are asked about.
+func (f *fake) Pull(ctx context.Context, unit string, members []string) (func(context.Context, string) error, error) {
+	if err := f.call(ctx, "pull %s", unit); err != nil {
+		return nil, err
+	}
+	results := map[string]chan error{}
+	var reach func(unit string)
+	reach = func(unit string) {
+		wanted := slices.Clone(f.links[unit])
+		for _, m := range wants.FindAllStringSubmatch(f.files[fileOf(unit)], -1) {
+			wanted = append(wanted, strings.Fields(m[1])...)
+		}
+		for _, other := range wanted {
+			text := f.files[fileOf(other)]
+			if what, _ := behaviour(text); results[other] != nil || text == "" || what == "unloadable" {
+				continue
+			}
+			result := make(chan error, 1)
+			results[other] = result
+			go func() { result <- f.startUnit(context.WithoutCancel(ctx), Job{Op: Start, Unit: other}) }()
+			reach(other)
+		}
+	}
+	f.mu.Lock()
+	reach(unit)
+	f.mu.Unlock()
+	return func(ctx context.Context, member string) error {
+		if results[member] == nil {
+			return f.Do(ctx, Job{Op: Start, Unit: member})
+		}
+		select {
+		case err := <-results[member]:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, nil
+}
+
 func (f *fake) stopUnit(ctx context.Context, name string) error {
 	f.mu.Lock()
 	u := f.unit(name)
 	what, _ := behaviour(u.version)
 	u.start++
+	if u.stopped != nil {
+		close(u.stopped)
+		u.stopped = nil
+	}
 	if !u.state.Running() {
 		f.mu.Unlock()
 		return nil
@@ -260,10 +315,38 @@ func (f *fake) stopUnit(ctx context.Context, name string) error {
 
 func (f *fake) startUnit(ctx context.Context, job Job) error {
 	f.mu.Lock()
+	var starting chan struct{}
+	if u := f.units[job.Unit]; u != nil {
+		starting = u.starting
+	}
+	f.mu.Unlock()
+	if starting == nil {
+		return f.startNow(ctx, job)
+	}
+	// There is such a job, and no second one.
+	select {
+	case <-starting:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u := f.units[job.Unit]; u == nil || !u.state.Running() {
+		return &JobError{Job: job, Result: "failed"}
+	}
+	return nil
+}
+
+func (f *fake) startNow(ctx context.Context, job Job) error {
+	f.mu.Lock()
 	text, known := f.files[fileOf(job.Unit)]
 	if !known {
 		f.mu.Unlock()
 		return &JobError{Job: job, Cause: fmt.Errorf("unit %s not found", job.Unit)}
+	}
+	if what, _ := behaviour(text); what == "unloadable" {
+		f.mu.Unlock()
+		return &JobError{Job: job, Cause: fmt.Errorf("unit %s has a bad unit file setting", job.Unit)}
 	}
 	u := f.unit(job.Unit)
 	if u.state.Active == "active" {
@@ -272,6 +355,16 @@ func (f *fake) startUnit(ctx context.Context, job Job) error {
 	}
 	u.start++
 	u.starts++
+	stopped, starting := make(chan struct{}), make(chan struct{})
+	u.stopped, u.starting = stopped, starting
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if u.starting == starting {
+			u.starting = nil
+		}
+		close(starting)
+	}()
 	if u.starts > 5 {
 		u.state.Result = "start-limit-hit"
 		f.set(job.Unit, "failed", "failed")
@@ -304,6 +397,7 @@ func (f *fake) startUnit(ctx context.Context, job Job) error {
 	f.mu.Unlock()
 	select {
 	case <-time.After(took):
+	case <-stopped:
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -144,7 +144,14 @@ func (a *apply) stopNew(ctx context.Context) []error {
 			}
 		}
 	}
-	if a.asked && len(others) > 0 {
+	for _, unit := range a.along {
+		if _, begun := a.jobs[unit]; !begun && !a.ran(unit) {
+			others = append(others, unit)
+		}
+	}
+	slices.Sort(others)
+	others = slices.Compact(others)
+	if (a.asked || len(a.along) > 0) && len(others) > 0 {
 		states, err := a.e.Units(ctx, Brief, others)
 		for _, unit := range others {
 			if err != nil || !isDown(states[unit]) {

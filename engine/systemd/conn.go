@@ -66,7 +66,7 @@ type conn struct {
 	// queues a job was under way: its job may be one of them.
 	jobs    map[dbus.ObjectPath][]chan string
 	queuing int
-	ended   map[dbus.ObjectPath]string
+	ended   map[dbus.ObjectPath]ended
 	// disturbed is closed, and replaced, when signals may have been lost.
 	disturbed  chan struct{}
 	watches    map[*watch]bool
@@ -144,12 +144,11 @@ func dial(ctx context.Context, a address) (_ *conn, err error) {
 
 	c := &conn{
 		private: a.private, slots: make(chan struct{}, pendingLimit),
-		jobs: map[dbus.ObjectPath][]chan string{}, ended: map[dbus.ObjectPath]string{},
+		jobs: map[dbus.ObjectPath][]chan string{}, ended: map[dbus.ObjectPath]ended{},
 		disturbed: make(chan struct{}), watches: map[*watch]bool{},
 	}
-	// godbus reads each field of a message by itself.
-	stream := buffered{socket, bufio.NewReaderSize(socket, 64<<10)}
-	if c.Conn, err = dbus.NewConn(stream, dbus.WithSignalHandler(c)); err != nil {
+	from := &stream{Conn: socket, r: bufio.NewReaderSize(socket, 64<<10), wanted: c.wanted}
+	if c.Conn, err = dbus.NewConn(from, dbus.WithSignalHandler(c)); err != nil {
 		return nil, err
 	}
 	if err := c.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
@@ -171,14 +170,6 @@ func dial(ctx context.Context, a address) (_ *conn, err error) {
 	}
 	return c, c.all(ctx, hello)
 }
-
-// buffered is a socket that is read through a buffer.
-type buffered struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 // call is a method call. What it answers goes into the variables, or to then.
 type call struct {
@@ -349,7 +340,7 @@ func (c *conn) DeliverSignal(_, _ string, s *dbus.Signal) {
 		var path dbus.ObjectPath
 		var unit, result string
 		if dbus.Store(s.Body, &id, &path, &unit, &result) == nil {
-			c.jobEnded(path, result)
+			c.jobEnded(path, ended{id, unit, result})
 		}
 	case managerIface + ".Reloading":
 		var begins bool

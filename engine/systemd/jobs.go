@@ -66,29 +66,44 @@ type wait struct {
 	disturbed <-chan struct{}
 }
 
+// ended is how a job ended.
+type ended struct {
+	id           uint32
+	unit, result string
+}
+
 // queue makes a call that queues a job, and registers for its end, which may come
 // before the reader of the reply gets to run.
 func (c *conn) queue(call func() error, w *wait) error {
-	c.mu.Lock()
-	c.queuing++
-	c.mu.Unlock()
+	defer c.remember()()
 	err := call()
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.register(w)
 	}
-	if c.queuing--; c.queuing == 0 {
-		clear(c.ended)
-	}
 	return err
+}
+
+// remember has all ends of jobs noted until the function that it returns is called.
+func (c *conn) remember() (forget func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queuing++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.queuing--; c.queuing == 0 {
+			clear(c.ended)
+		}
+	}
 }
 
 // register has the end of a job told to w.result. The caller holds mu.
 func (c *conn) register(w *wait) {
 	w.result = make(chan string, 1)
-	if result, ok := c.ended[w.path]; ok {
-		w.result <- result
+	if job, ok := c.ended[w.path]; ok {
+		w.result <- job.result
 		return
 	}
 	c.jobs[w.path] = append(c.jobs[w.path], w.result)
@@ -103,14 +118,14 @@ func (c *conn) forget(w *wait) {
 	}
 }
 
-func (c *conn) jobEnded(path dbus.ObjectPath, result string) {
+func (c *conn) jobEnded(path dbus.ObjectPath, job ended) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.queuing > 0 {
-		c.ended[path] = result
+		c.ended[path] = job
 	}
 	for _, ch := range c.jobs[path] {
-		ch <- result
+		ch <- job.result
 	}
 	delete(c.jobs, path)
 }
