@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
-.PHONY: help build test test-systemd fuzz bench bench-systemd docs lint clean install check
+.PHONY: help build test test-systemd chaos fuzz bench bench-systemd docs lint clean install check
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GM_CACHE ?= $(HOME)/.cache/gm-test
@@ -49,6 +49,9 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+chaos: install ## kill, stop and starve 200 apps and their supervisor for 60 s
+	GM_REQUIRE_SYSTEMD=1 GM_CHAOS=60s $(GO_TEST) -run 'TestChaos|TestSupervisorKilled' -v ./engine/enginetest
 
 bench-systemd: install ## measure gm beside systemctl on a booted SUITE
 	GM_SUITE=$(SUITE) GM_REQUIRE_SYSTEMD=1 CGO_ENABLED=0 go test $(AS_ROOT) -count=1 -timeout 20m -run '^$$' -bench Booted -benchtime 1x ./engine/...

@@ -118,6 +118,9 @@ type UnitState struct {
 	CPU      time.Duration // used since the unit started, -1 if unknown
 	Memory   int64         // bytes in use, -1 if unknown
 	Measured time.Time     // when CPU was read
+	// MemoryBy is how MemoryMax= is enforced: "cgroup" by the kernel, at once, or
+	// "polling"; "" if there is no limit, or the engine does not say.
+	MemoryBy string
 	User     string
 
 	// Next is when a timer elapses next; zero for never and for other units.

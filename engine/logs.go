@@ -20,6 +20,9 @@ type LogSource struct {
 	// Format is the app's log_date_format: of the stamps in a file, and of those to
 	// be shown with the lines of the engine's log.
 	Format string
+	// Keep is how many of the files that the engine rotates File to are a part of it:
+	// File.1 is what was before File.
+	Keep int
 	// JSON says that the file holds PM2's records, one a line.
 	JSON bool
 	// Manager says that of the engine's log only its own lines about the unit are

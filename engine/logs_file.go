@@ -43,7 +43,7 @@ type logFile struct {
 
 // openLog is one file under a name that others may get.
 type openLog struct {
-	f       *os.File
+	f       *rotatedFile
 	offset  int64  // what is before it has been read
 	check   []byte // the bytes right before offset
 	partial []byte // a line that has no end yet
@@ -54,7 +54,7 @@ type openLog struct {
 // open opens the file, if it is there. What is in it now is for tail and lines,
 // what comes is for poll.
 func (l *logFile) open() {
-	now, err := openLogFile(l.source.File)
+	now, err := openLogFile(l.source.File, l.source.Keep)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			l.err = err
@@ -69,21 +69,18 @@ func (l *logFile) open() {
 	now.remember()
 }
 
-func openLogFile(path string) (*openLog, error) {
-	// A pipe in the place of the file would block; opened this way it does not.
-	f, err := os.OpenFile(path, os.O_RDONLY|nonBlocking, 0)
+func openLogFile(path string, keep int) (*openLog, error) {
+	f, err := openRotated(path, keep)
 	if err != nil {
 		return nil, &LogFileError{path, cause(err)}
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
-	}
+	size, info, err := f.look()
 	if err != nil {
 		f.Close()
 		return nil, &LogFileError{path, cause(err)}
 	}
-	return &openLog{f: f, size: info.Size(), changed: info.ModTime()}, nil
+	f.lost = -1
+	return &openLog{f: f, size: size, changed: info.ModTime()}, nil
 }
 
 func (l *logFile) close() {
@@ -310,7 +307,9 @@ func (l *logFile) poll(tell func(LogLine, error) bool) bool {
 		if there {
 			return true
 		}
-		// Renamed or removed: who has it open may go on writing to it.
+		// Renamed or removed: who has it open may go on writing to it. What is rotated
+		// from now on is of the file in its place.
+		l.now.f.keep = 0
 		l.old, l.now = append(l.old, l.now), nil
 		if len(l.old) > mostRotated {
 			if !l.finish(l.old[0], tell) {
@@ -322,7 +321,7 @@ func (l *logFile) poll(tell func(LogLine, error) bool) bool {
 	if err != nil {
 		return true // not there; the other errors are open's to tell
 	}
-	now, err := openLogFile(l.source.File)
+	now, err := openLogFile(l.source.File, l.source.Keep)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return true
@@ -336,12 +335,15 @@ func (l *logFile) poll(tell func(LogLine, error) bool) bool {
 		for i, o := range l.old {
 			if known, err := o.f.Stat(); err == nil && os.SameFile(info, known) {
 				now.f.Close()
+				o.f.keep = l.source.Keep
 				l.now, l.old = o, slices.Delete(l.old, i, i+1)
 				return l.advance(o, tell)
 			}
 		}
 	}
 	l.now, l.err = now, nil
+	// What was in the files beside it has been read under this name.
+	now.offset = now.f.base
 	return l.advance(now, tell)
 }
 
@@ -353,21 +355,24 @@ func (l *logFile) same(info fs.FileInfo) bool {
 
 // advance reads on to the end of the file, or from its start if it was emptied.
 func (l *logFile) advance(o *openLog, tell func(LogLine, error) bool) bool {
-	info, err := o.f.Stat()
-	if err != nil || info.Size() == o.offset && info.ModTime().Equal(o.changed) {
+	size, info, err := o.f.look()
+	if err != nil || size == o.offset && info.ModTime().Equal(o.changed) {
 		return true
 	}
-	o.size, o.changed = info.Size(), info.ModTime()
+	o.size, o.changed = size, info.ModTime()
 	if o.rewritten() {
 		if !l.flush(o, tell) {
 			return false
 		}
-		o.offset, o.check = 0, nil
+		o.offset, o.check = o.f.restart(), nil
 	}
+	o.f.lost = -1
 	block := make([]byte, logBlock)
 	for {
 		n, err := o.f.ReadAt(block, o.offset)
 		o.offset += int64(n)
+		o.check = append(o.check, block[max(0, n-checkLength):n]...)
+		o.check = append(o.check[:0], o.check[max(0, len(o.check)-checkLength):]...)
 		o.partial = append(o.partial, block[:n]...)
 		rest := o.partial
 		for {
@@ -388,9 +393,7 @@ func (l *logFile) advance(o *openLog, tell func(LogLine, error) bool) bool {
 			rest = nil
 		}
 		o.partial = append(o.partial[:0], rest...)
-		if n > 0 {
-			o.remember()
-		}
+		o.f.release(o.offset - checkLength)
 		if err != nil || n == 0 {
 			if err != nil && err != io.EOF {
 				return tell(LogLine{}, &LogFileError{l.source.File, cause(err)})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"gm/diag"
 	"gm/units"
@@ -34,7 +36,7 @@ func Sources(have *State, d Dirs, selected []Selection) []LogSource {
 					continue
 				}
 				taken[s.file] = true
-				source := LogSource{App: sel.App.Name, Unit: unit, Stream: s.stream, File: s.file, Format: s.format, JSON: s.json}
+				source := LogSource{App: sel.App.Name, Unit: unit, Stream: s.stream, File: s.file, Format: s.format, JSON: s.json, Keep: s.keep}
 				if other := streams[1-i]; other.file == s.file {
 					source.Stream = Either
 				}
@@ -54,6 +56,8 @@ type place struct {
 	// out and err are StandardOutput= and StandardError=: "journal", "append:PATH".
 	out, err units.Spec
 	format   string // of [X-Gm], for the journal
+	rotated  bool   // [X-Gm] has LogMaxSize=
+	keep     int    // and LogKeep=
 	// writer is what the app's log companion does, nil without one.
 	writer *logWriter
 }
@@ -77,6 +81,7 @@ type target struct {
 	file   string
 	format string
 	json   bool
+	keep   int
 }
 
 func readPlace(have *State, app *App) place {
@@ -107,6 +112,10 @@ func (p *place) read(directives []units.Directive) {
 			p.err = cmp.Or(text, "inherit")
 		case "X-Gm LogDateFormat":
 			p.format, _ = text.Literal()
+		case "X-Gm LogMaxSize":
+			p.rotated = text != ""
+		case "X-Gm LogKeep":
+			p.keep, _ = strconv.Atoi(string(text))
 		}
 	}
 }
@@ -151,6 +160,9 @@ func (p *place) stream(d Dirs, unit string, stream Stream, to units.Spec) target
 	switch kind {
 	case "journal", "journal+console", "syslog", "syslog+console", "kmsg", "kmsg+console":
 		t.kind = "journal"
+		if t.file = d.LogFile(unit, stream); t.file != "" {
+			t.kind, t.keep = "append", p.kept(d)
+		}
 		return t
 	case "append", "file", "truncate":
 		t.kind = kind
@@ -168,8 +180,59 @@ func (p *place) stream(d Dirs, unit string, stream Stream, to units.Spec) target
 			}
 		}
 	}
+	if kind == "append" { // others leave a hole where the head was, and are not rotated
+		t.keep = p.kept(d)
+	}
 	t.file = units.Spec(path).Expand(func(c byte) (string, bool) { return unitSpecifier(d, unit, c) })
 	return t
+}
+
+// kept is how many files what is rotated goes to: systemd's engine rotates none.
+func (p *place) kept(d Dirs) int {
+	if d.Logs == "" || !p.rotated {
+		return 0
+	}
+	return max(p.keep, 1)
+}
+
+// LogFile returns the file of Logs that an output of a service goes to, "" without
+// Logs. The names are PM2's: "web-out.log", "web-error.log", "web-out-1.log" of an
+// instance.
+func (d Dirs) LogFile(unit string, s Stream) string {
+	if d.Logs == "" {
+		return ""
+	}
+	base := strings.TrimSuffix(unit, ".service")
+	name, instance, isInstance := strings.Cut(base, "@")
+	kind := "out"
+	if s == Stderr {
+		kind = "error"
+	}
+	if isInstance && (instance == "" || strings.Trim(instance, "0123456789") != "") {
+		name, isInstance = base, false // "a@out" would be a stream of "a-out"
+	}
+	// No two units have one file: what is not the only name of a unit stays escaped.
+	if plain := units.UnescapeName(name); units.EscapeName(plain) == name && isPlain(plain) {
+		name = plain
+	}
+	name += "-" + kind
+	if isInstance {
+		name += "-" + instance
+	}
+	return filepath.Join(d.Logs, name+".log")
+}
+
+// isPlain reports whether a name is as good in a list of files as in one of apps.
+func isPlain(name string) bool {
+	for i, c := range name {
+		if c == '.' && i == 0 {
+			return false // hidden
+		}
+		if c == utf8.RuneError || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-:+,=", c) {
+			return false
+		}
+	}
+	return true
 }
 
 // shares reports whether another instance of the app writes to the file.

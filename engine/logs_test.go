@@ -528,6 +528,7 @@ func TestSources(t *testing.T) {
 		}
 		return u
 	}
+	own := Dirs{Run: "/run/gm", Logs: "/h/logs"} // an engine without a journal
 	dropIn := filepath.Join(t.TempDir(), "x.conf")
 	writeFile(t, dropIn, "[Service]\nStandardError=journal\n")
 	d := Dirs{Run: "/run/gm"}
@@ -569,8 +570,22 @@ ExecStart=/bin/gm log --app joint --date-format "HH:mm:ss 100%%" --json --stream
 			{App: "joint", Unit: "joint.service", Stream: Stdout, File: "/l/out", Format: "HH:mm:ss 100%", JSON: true},
 			{App: "joint", Unit: "joint.service", Stream: Stderr, File: "/l/all", Format: "HH:mm:ss 100%", JSON: true},
 			{App: "joint", Unit: "joint.service", Manager: true}}},
+		{"own files", "a.service", "StandardOutput=journal\n[X-Gm]\nLogDateFormat=HH:mm\nLogMaxSize=10M\nLogKeep=5\n", nil, []LogSource{
+			{App: "a", Unit: "a.service", Stream: Stdout, File: "/h/logs/a-out.log", Keep: 5},
+			{App: "a", Unit: "a.service", Stream: Stderr, File: "/h/logs/a-error.log", Keep: 5},
+			{App: "a", Unit: "a.service", Manager: true, Format: "HH:mm"}}},
+		{"own files of instances", "a@.service", "StandardError=append:/l/err\n[X-Gm]\nLogMaxSize=10M\n", []string{"a@0.service", "a@1.service"}, []LogSource{
+			{App: "a", Unit: "a@0.service", Stream: Stdout, File: "/h/logs/a-out-0.log", Keep: 1},
+			{App: "a", Unit: "a@.service", Stream: Stderr, File: "/l/err", Keep: 1}, {App: "a", Unit: "a@0.service", Manager: true},
+			{App: "a", Unit: "a@1.service", Stream: Stdout, File: "/h/logs/a-out-1.log", Keep: 1}, {App: "a", Unit: "a@1.service", Manager: true}}},
+		{"systemd rotates nothing", "a.service", "StandardOutput=append:/l/x\n[X-Gm]\nLogMaxSize=10M\nLogKeep=5\n", nil, []LogSource{
+			{App: "a", Unit: "a.service", File: "/l/x"}, {App: "a", Unit: "a.service", Manager: true}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			d := d
+			if strings.HasPrefix(test.name, "own files") {
+				d = own
+			}
 			app := App{Name: strings.TrimSuffix(strings.TrimSuffix(test.service, ".service"), "@"), Unit: test.service,
 				Service: service(test.service, test.text), Instances: test.instances}
 			if app.Instances == nil {

@@ -40,7 +40,7 @@ func Codes() []*Code {
 	all := slices.Concat(readCodes, []*Code{
 		argsIgnored, backoffApproximate, badCron, badDirective, badEnvName, badListen, badName, badText, badValue,
 		cronDiffers, dependencyCycle, deployNotHandled, emptyValue, envFile, envNotChosen, envNotInApp, limitLifted, nameCollision, noEnvs, noPortSharing,
-		noScript, notNode, pm2Serve, programNotFound, callerPath, scriptNotFound, staticNotHandled, suspiciousValue,
+		noScript, notNode, notRotated, pm2Serve, programNotFound, callerPath, scriptNotFound, staticNotHandled, suspiciousValue,
 		twoSpellings, unknownAccount, unknownApp, unknownDependency, unknownEnv, unknownKey, unknownTopKey, userScope,
 		windowsPath,
 	})
@@ -101,6 +101,9 @@ var (
 	limitLifted = &Code{Name: "limit-lifted", Severity: diag.Note,
 		Doc:     "max_restarts stands beside systemd.listen, where a unit that is given up would close the socket of all instances",
 		Example: `[{"script": "a.js", "max_restarts": 3, "systemd": {"listen": 3000}}]`}
+	notRotated = &Code{Name: "logs-not-rotated", Severity: diag.Warning,
+		Doc:     "systemd.log_max_size or log_keep stands beside log files that the log companion writes: those with stamps, or a log_file beside another one",
+		Example: `[{"script": "a.js", "out_file": "out.log", "time": true, "systemd": {"log_max_size": "10M"}}]`}
 	nameCollision = &Code{Name: "name-collision", Severity: diag.Error,
 		Doc:     "two apps become the same unit",
 		Example: `[{"script": "a.js", "name": "a/b"}, {"script": "b.js", "name": "a-b"}]`}

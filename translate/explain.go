@@ -197,6 +197,10 @@ func systemdLabel(key string) string {
 		return `level: "off", "basic" or "strict"`
 	case "listen":
 		return "port or address, or list of them"
+	case "log_keep":
+		return "number of files"
+	case "log_max_size":
+		return typeSize.Label
 	case "pm2_env":
 		return "boolean"
 	}

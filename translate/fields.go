@@ -234,7 +234,7 @@ func rows() []Field {
 			Differs: "Death by a signal is not exit code 0; PM2 takes it for one.",
 			With:    "autorestart"},
 		{Name: "systemd", Type: typeSystemd, Example: `{"service": {"Nice": 5}}`,
-			Doc:   "gm's own keys, for what PM2 cannot say: depends_on, listen, hardening, pm2_env, unit, service. See below.",
+			Doc:   "gm's own keys, for what PM2 cannot say: depends_on, listen, hardening, log_max_size, log_keep, pm2_env, unit, service. See below.",
 			Lower: lowerSystemd},
 		{Name: "time", Type: typeFlag, Default: `false`, Example: `true`,
 			Doc: "true is log_date_format \"YYYY-MM-DDTHH:mm:ss\".", With: "out_file"},

@@ -92,6 +92,17 @@ func lowerIncrementVar(l *lowering, name *arg) {
 	}
 }
 
+// envDir is where the target keeps environment files.
+func (l *lowering) envDir() units.Spec {
+	switch {
+	case l.o.EnvDir != "":
+		return units.Escape(units.EscapeGlob(l.o.EnvDir))
+	case l.host.Scope == ScopeUser:
+		return "%h/.config/gm"
+	}
+	return "/etc/gm"
+}
+
 // finishEnv writes the collected variables, sorted, as Environment= lines, or
 // the declared ones into an environment file.
 func (l *lowering) finishEnv() {
@@ -108,12 +119,7 @@ func (l *lowering) finishEnv() {
 			if file == nil {
 				file = &builder{name: l.app.unit + ".env"}
 				l.extra = append(l.extra, file)
-				path := units.Escape(units.EscapeGlob("/gm/" + units.EscapeName(l.p.name) + "/" + file.name))
-				if l.host.Scope == ScopeUser {
-					path = "%h/.config" + path
-				} else {
-					path = "/etc" + path
-				}
+				path := l.envDir() + units.Escape(units.EscapeGlob("/"+units.EscapeName(l.p.name)+"/"+file.name))
 				if p, ok := l.path(path, l.app.get("env")); ok {
 					l.service.add("Service", "EnvironmentFile", p, v.from)
 				}

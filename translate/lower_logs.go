@@ -75,6 +75,12 @@ func (lg *logs) files() []string {
 	return out
 }
 
+// companion reports whether lines are to be stamped, or to go to two files at once.
+func (lg *logs) companion() bool {
+	separate := lg.out.isFile() || lg.err.isFile()
+	return len(lg.files()) > 0 && (lg.stamped() || lg.joint.isFile() && separate)
+}
+
 // perInstance puts the instance's number before the extension: web.log,
 // web-0.log.
 func perInstance(file string, instance units.Spec) units.Spec {
@@ -94,9 +100,8 @@ func lowerLogs(l *lowering, _ *arg) {
 			l.mkdir(path.Dir(f.path))
 		}
 	}
-	separate := lg.out.isFile() || lg.err.isFile()
 	switch {
-	case len(lg.files()) > 0 && (lg.stamped() || lg.joint.isFile() && separate):
+	case lg.companion():
 		l.lowerLogCompanion(&lg)
 	case lg.joint.isFile():
 		l.stream("StandardOutput", lg.joint, &lg)

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,6 +26,10 @@ func SystemdKeys() []SystemdKey {
 			`"basic"`, `{"enum": ["off", "basic", "strict"]}`},
 		{"listen", "Addresses that systemd opens and all instances share: a port, HOST:PORT, a socket's path, udp:PORT.",
 			`["127.0.0.1:3000"]`, `{"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]}`},
+		{"log_keep", "How many rotated files are kept of each log file, as NAME.1 (the newest), NAME.2 and so on: 5, and a log_max_size of 10M, if only one of the two is given.",
+			`5`, `{"type": "integer", "minimum": 1, "maximum": 1000}`},
+		{"log_max_size", "The size at which a log file is rotated: bytes, or a string with K, M or G. gm's own supervisor does it while the app runs and loses no line. Under systemd it has no effect: journald throws old lines away by itself, and files that are declared are for logrotate(8).",
+			`"10M"`, typeSize.Schema},
 		{"pm2_env", "true: the app also finds the variables that PM2's children inherit: name, namespace, exec_mode, instances, pm_id, pm_exec_path, pm_cwd.",
 			`true`, schemaFlag},
 		{"service", "Directives for [Service], as systemd spells them. They replace what gm would write, or add to it where a directive can be repeated.",
@@ -56,6 +61,8 @@ func lowerSystemd(l *lowering, own *arg) {
 			l.lowerHardening(m.value)
 		case "listen":
 			l.lowerListen()
+		case "log_keep", "log_max_size":
+			l.lowerRotation(own.value)
 		case "pm2_env":
 			if m.value.kind != kindBool {
 				l.add(badValue, m.value.at, "write true or false", "systemd.pm2_env: true or false expected, found %s", m.value.describe())
@@ -88,6 +95,45 @@ func (l *lowering) lowerDepends() {
 		l.service.add("Unit", "Wants", units.Words{d.unit}, d.value.at)
 		l.service.add("Unit", "After", units.Words{d.unit}, d.value.at)
 	}
+}
+
+// The rotation of log files where only one of its two keys is given. The size is
+// that of pm2-logrotate.
+const (
+	rotatedSize = 10 << 20
+	rotatedKeep = 5
+)
+
+// lowerRotation is called for each of its two keys, and does its work for the first.
+func (l *lowering) lowerRotation(own *value) {
+	if slices.ContainsFunc(l.service.list, func(d units.Directive) bool { return d.Key == "LogMaxSize" }) {
+		return
+	}
+	size, keep := float64(rotatedSize), float64(rotatedKeep)
+	at := own.at
+	if v := own.member("log_max_size"); v != nil && v.kind != kindNull {
+		var read arg
+		if f := readSize(v, &read); f != nil {
+			l.add(badValue, v.at, f.remedy, "systemd.log_max_size: %s expected, found %s", f.expected, v.describe())
+		} else if size = read.number; size < 64<<10 {
+			l.add(badValue, v.at, `write for example "10M"`, "systemd.log_max_size: at least 64K expected, found %s", v.describe())
+		}
+		at = v.at
+	}
+	if v := own.member("log_keep"); v != nil && v.kind != kindNull {
+		n, ok := number(v)
+		if !ok || n != math.Trunc(n) || n < 1 || n > 1000 {
+			l.add(badValue, v.at, "write for example 5", "systemd.log_keep: a number from 1 to 1000 expected, found %s", v.describe())
+			n = rotatedKeep
+		}
+		keep, at = n, v.at
+	}
+	if lg := l.app.readLogs(l.host); lg.companion() {
+		l.add(notRotated, at, "remove it, or log_date_format, time, log_type and log_file",
+			"systemd.log_max_size has no effect: the app's log files are written by its log companion, which rotates none")
+	}
+	l.service.add("X-Gm", "LogMaxSize", units.Bytes(size), at)
+	l.service.add("X-Gm", "LogKeep", units.Count(keep), at)
 }
 
 // lowerHardening: levels that leave a Node app working (no

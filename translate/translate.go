@@ -27,6 +27,9 @@ type Options struct {
 	RunAs string
 	// SecretFiles moves the values of env into environment files.
 	SecretFiles bool
+	// EnvDir holds the environment files, each in a directory of its project; "" is
+	// /etc/gm, or .config/gm of the home in user scope.
+	EnvDir string
 	// Caller is the directory gm was called in, where PM2 would resolve
 	// relative paths; "" is the declaration's own.
 	Caller string

@@ -589,6 +589,8 @@ var rows = [...]struct {
 	{inGm, "MinUptime", KindSpan, 0, once, reload, "How long the app must run for its start to count as one that went well."},
 	{inGm, "LogDateFormat", KindText, 0, once, reload, "The format of the time that gm puts before a log line."},
 	{inGm, "LogType", KindWord, 0, once, reload, "The form in which gm writes log lines: json."},
+	{inGm, "LogMaxSize", KindBytes, 0, once, reload, "The size at which gm's own supervisor rotates the app's log files; systemd rotates none."},
+	{inGm, "LogKeep", KindCount, 0, once, reload, "How many rotated files are kept of each."},
 	{inGm, "PostUpdate", KindRaw, 0, many, reload, "A command that gm pull runs after it has fetched a new revision."},
 	{inGm, "Hash", KindWord, 0, once, reload, "Of the text of the file: tells whether someone has edited it since."},
 }

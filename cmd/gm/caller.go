@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"gm/diag"
+	"gm/engine"
 )
 
 // caller is who called gm: its streams, environment and directory. Commands
@@ -19,6 +20,9 @@ type caller struct {
 	out, err io.Writer
 	environ  []string
 	dir      string // absolute, symbolic links as the shell shows them
+	// engine, if there is one, is what every command works with: that of the supervisor
+	// in whose process this is.
+	engine func() (engine.Engine, error)
 }
 
 // getenv returns a variable of the environment, or "".

@@ -109,9 +109,10 @@ type description struct {
 	Pending   map[string]string `json:"pending"`    // what an interrupted install left to do
 	LastLines []describedLine   `json:"last_lines"`
 
-	giveUp string // what Restart= ends with
-	group  *group
-	at     time.Time
+	giveUp   string // what Restart= ends with
+	rotation string // of log files
+	group    *group
+	at       time.Time
 }
 
 // describedUnit is one of an app's files.
@@ -172,6 +173,13 @@ func (c *caller) description(ctx context.Context, l *listing, g *group) (*descri
 	if burst, window := d.Limits["StartLimitBurst"], d.Limits["StartLimitIntervalSec"]; burst != "" && window != "0" {
 		d.giveUp = fmt.Sprintf("after %s starts in %s", burst, window)
 	}
+	if line := last(directives, "X-Gm", "LogMaxSize"); line != nil {
+		d.rotation = "none by systemd; logrotate(8) does that for declared files"
+		if l.engine.Dirs().Logs != "" {
+			most, _ := line.Value.(units.Bytes)
+			d.rotation = "at " + size(int64(most)) + ", keeps " + counted(rotated(directives), "file")
+		}
+	}
 	d.addUnits(l, g)
 	selected := l.selections()
 	selected = slices.DeleteFunc(selected, func(s engine.Selection) bool { return s.App.Unit != g.app.Unit })
@@ -192,6 +200,16 @@ func (c *caller) description(ctx context.Context, l *listing, g *group) (*descri
 		d.LastLines = append(d.LastLines, describedLine{line.Time, line.Unit, string(line.Stream), string(line.Text)})
 	}
 	return d, nil
+}
+
+// rotated is how many rotated files are kept of a log.
+func rotated(directives []units.Directive) int {
+	if line := last(directives, "X-Gm", "LogKeep"); line != nil {
+		if n, ok := line.Value.(units.Count); ok {
+			return max(int(n), 1)
+		}
+	}
+	return 1
 }
 
 // addUnits lists the app's files, the drop-ins of others, and what is left to do.
@@ -285,6 +303,7 @@ func (d *description) print(out *bytes.Buffer, color bool) {
 	for i, log := range d.Logs {
 		row(head("logs", i), d.logText(log))
 	}
+	row("rotation", d.rotation)
 	for i, u := range d.Units {
 		row(head("units", i), u.text())
 	}
@@ -361,6 +380,9 @@ func (d *description) limitText() string {
 		}
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strings.HasPrefix(key, "Memory") {
 			text = size(n)
+		}
+		if by := d.group.processes[0].State.MemoryBy; by != "" && key == "MemoryMax" {
+			text += " (" + by + ")"
 		}
 		parts = append(parts, key+"="+text)
 	}

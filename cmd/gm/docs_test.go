@@ -119,7 +119,7 @@ func (d *docs) command(line, hostFlags string) string {
 	line = strings.Replace(line, "gm host", "gm host"+hostFlags, 1)
 	cmd := exec.Command("sh", "-c", line)
 	cmd.Dir = filepath.Join(d.base, "shop")
-	cmd.Env = []string{"HOME=/root", "LC_ALL=C", "GORACE=" + noExitPause, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{"HOME=/root", "GM_HOME=" + filepath.Join(d.base, "gm"), "LC_ALL=C", "GORACE=" + noExitPause, "PATH=" + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
 	if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
 		d.t.Fatal(err)

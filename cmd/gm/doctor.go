@@ -23,8 +23,8 @@ func newDoctorCmd(c *caller) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [FILE]",
 		Short: "Check this machine and the apps on it for what would keep them from running",
-		Long: `Doctor looks at systemd, the journal, cgroups, disks and other things of this
-machine that apps depend on, and at each installed app: whether its interpreter,
+		Long: `Doctor looks at systemd or gm's own supervisor, the journal, cgroups, disks and
+other things of this machine that apps depend on, and at each installed app: whether its interpreter,
 user, directory and files are there, and its port is free. The apps of the
 declaration FILE, or of one that lies here, are looked at too, before they are
 installed.

@@ -490,7 +490,10 @@ type listener struct {
 type owner struct {
 	pid  int
 	name string
-	unit string // of systemd, "" if unknown
+	unit string // whose control group it is in, "" if unknown
+	// session is the process that made its session (setsid(2)): gm's own supervisor
+	// gives each process that it starts one.
+	session int
 }
 
 // portTable is who listens where.
@@ -559,9 +562,13 @@ func (f *facts) sharing(a *appFacts, p *appPort) string {
 // judgePort says whether it is someone else who listens there.
 func (f *facts) judgePort(a *appFacts, p *appPort, l listener, table portTable) (finding, bool) {
 	running := false // what a declaration asks for does not run yet
+	var sessions []int
 	if f.state != nil && a.installed {
 		for _, unit := range append([]string{p.from}, a.instances...) {
 			running = running || f.state.Units[unit].Running()
+			if pid := f.state.Units[unit].MainPID; f.native && pid != 0 {
+				sessions = append(sessions, pid)
+			}
 		}
 	}
 	const remedy = "stop it, or give the app another port"
@@ -569,8 +576,10 @@ func (f *facts) judgePort(a *appFacts, p *appPort, l listener, table portTable) 
 	switch {
 	case seen && (slices.Contains(a.instances, who.unit) || strings.HasSuffix(a.app.Unit, "@.service") && strings.HasPrefix(who.unit, a.stem()+"@")):
 		return finding{}, false
-	case seen && p.from != "PORT" && who.name == "systemd" && running:
-		return finding{}, false // systemd holds the app's own socket
+	case seen && slices.Contains(sessions, who.session):
+		return finding{}, false
+	case seen && p.from != "PORT" && running && (who.name == "systemd" || f.supervisor != nil && who.pid == f.supervisor.pid):
+		return finding{}, false // it holds the app's own socket
 	case !seen && running:
 		return finding{}, false // surely its own, whose descriptors only root sees
 	case !seen:

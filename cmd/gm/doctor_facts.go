@@ -20,6 +20,7 @@ import (
 
 	"gm/diag"
 	"gm/engine"
+	"gm/engine/native"
 	"gm/units"
 )
 
@@ -36,13 +37,20 @@ const doctorLimit = 5 * time.Second
 func (c *caller) doctor(ctx context.Context, o *doctorOptions, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorLimit)
 	defer cancel()
-	f := c.machineFacts(o.user || !o.system && os.Geteuid() != 0)
+	userScope, err := o.scope()
+	if err != nil {
+		return err
+	}
+	f := c.machineFacts(userScope)
 	e, err := c.openEngine(ctx, &o.engineOptions)
 	var wrong *failure
 	switch {
 	case err == nil:
 		defer e.Close()
 		f.version, f.dirs = e.Version(), e.Dirs()
+		if client, ok := e.(*native.Client); ok {
+			f.askSupervisor(ctx, client)
+		}
 	case errors.As(err, &wrong) && wrong.status != statusUnreachable:
 		return err
 	default:
@@ -63,6 +71,27 @@ func (c *caller) doctor(ctx context.Context, o *doctorOptions, args []string) er
 	}
 	f.leftovers, _ = filepath.Glob(filepath.Join(f.dirs.Units, ".gm-*")) // the pattern is a good one
 	return c.printFindings(examine(f), o.json)
+}
+
+// askSupervisor takes in what gm's own supervisor is, and where it keeps files.
+func (f *facts) askSupervisor(ctx context.Context, client *native.Client) {
+	f.native = true
+	info, err := client.Info(ctx)
+	switch {
+	case err == nil:
+		f.supervisor = &supervisorFacts{info.PID, info.Version}
+	case !errors.Is(err, engine.ErrUnreachable):
+		f.openError = err
+	}
+	f.disks = []diskFacts{diskOf(nearest(filepath.Dir(f.dirs.Units))), diskOf("/tmp")}
+}
+
+// nearest returns a directory, or the next one above it that is there.
+func nearest(dir string) string {
+	for !exists(dir) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	return dir
 }
 
 // unreachable is an engine of which only the files are known.
@@ -88,7 +117,7 @@ func (c *caller) declaredApps(o *doctorOptions, args []string, f *facts, home st
 		}
 		return err
 	}
-	in := &inputOptions{args: args, secrets: "inline", system: !f.user, user: f.user}
+	in := &inputOptions{args: args, secrets: "inline", system: !f.user, user: f.user, native: f.native}
 	compiled, err := c.compileDeclaration(in, d, nil)
 	if err != nil {
 		return err

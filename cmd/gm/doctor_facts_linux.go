@@ -178,7 +178,8 @@ func socketOwners() func(inode uint64) (owner, bool) {
 			return owner{}, false
 		}
 		name, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
-		return owner{pid, strings.TrimSpace(string(name)), unitOf(pid)}, true
+		session, _ := unix.Getsid(pid) // gone: 0
+		return owner{pid, strings.TrimSpace(string(name)), unitOf(pid), session}, true
 	}
 }
 

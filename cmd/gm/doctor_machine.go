@@ -14,6 +14,7 @@ import (
 // facts is what the checks look at. Functions ask the machine when a check needs
 // the answer.
 type facts struct {
+	native    bool // gm's own supervisor is the engine
 	user      bool // of the user scope
 	root      bool // the caller is root
 	account   string
@@ -22,6 +23,9 @@ type facts struct {
 	dirs      engine.Dirs
 	state     *engine.State
 	apps      []appFacts
+
+	// supervisor is gm's own, nil if none runs.
+	supervisor *supervisorFacts
 
 	runtimeDir string // $XDG_RUNTIME_DIR
 	uid        int
@@ -43,6 +47,11 @@ type facts struct {
 	siblings func(dir string) []string
 	accounts func(kind, name string) (accountFacts, bool)
 	ports    func() (portTable, error)
+}
+
+type supervisorFacts struct {
+	pid     int
+	version string
 }
 
 type journalFacts struct {
@@ -87,14 +96,15 @@ type pm2Facts struct {
 }
 
 var machineChecks = []check{
-	{"systemd", checkBus},
-	{"version", checkVersion},
+	{"systemd", underSystemd(checkBus)},
+	{"supervisor", checkSupervisor},
+	{"version", underSystemd(checkVersion)},
 	{"rights", checkRights},
-	{"linger", checkLinger},
-	{"journal", checkJournal},
-	{"storage", checkStorage},
-	{"rate limit", checkRateLimit},
-	{"memory", checkCgroup},
+	{"linger", underSystemd(checkLinger)},
+	{"journal", underSystemd(checkJournal)},
+	{"storage", underSystemd(checkStorage)},
+	{"rate limit", underSystemd(checkRateLimit)},
+	{"memory", underSystemd(checkCgroup)},
 	{"ports", checkSharing},
 	{"reload", checkMigration},
 	{"disk", checkDisks},
@@ -102,6 +112,31 @@ var machineChecks = []check{
 	{"pm2", checkPM2},
 	{"units", checkUnits},
 	{"unfinished", checkUnfinished},
+}
+
+// underSystemd is a check that says nothing of a machine where gm runs the apps.
+func underSystemd(check func(*facts) []finding) func(*facts) []finding {
+	return func(f *facts) []finding {
+		if f.native {
+			return nil
+		}
+		return check(f)
+	}
+}
+
+func checkSupervisor(f *facts) []finding {
+	switch {
+	case !f.native:
+		return nil
+	case f.openError != nil:
+		return []finding{bad("see what "+filepath.Join(filepath.Dir(f.dirs.Units), "supervisor.log")+" says", "%v", f.openError)}
+	case f.supervisor == nil:
+		return []finding{passed("gm's own supervisor does not run; gm start starts it with the apps")}
+	case f.supervisor.version != version():
+		return []finding{warn("gm supervise --replace", "gm's own supervisor (pid %d) is version %s, and this is %s",
+			f.supervisor.pid, f.supervisor.version, version())}
+	}
+	return []finding{passed("gm's own supervisor runs (pid %d)", f.supervisor.pid)}
 }
 
 func checkBus(f *facts) []finding {
@@ -376,7 +411,7 @@ func checkGm(f *facts) []finding {
 	}
 	callers := map[string][]string{}
 	for i := range f.apps {
-		if f.apps[i].installed {
+		if f.apps[i].installed && !f.native { // the supervisor itself does what they call gm for
 			for _, path := range f.apps[i].gms {
 				callers[path] = append(callers[path], f.apps[i].name)
 			}
@@ -475,11 +510,14 @@ func checkUnits(f *facts) []finding {
 			}
 			failed = append(failed, name+result)
 			down = append(down, name)
-			if !instances[name] { // gm logs has what apps write, not what their companions do
+			switch { // gm logs has what apps write, not what their companions do
+			case instances[name]:
+			case f.native:
+				why = "grep %[1]s " + filepath.Join(filepath.Dir(f.dirs.Units), "logs/manager.log")
+			case f.user:
+				why = "journalctl --user -u %[1]s"
+			default:
 				why = "journalctl -u %[1]s"
-				if f.user {
-					why = "journalctl --user -u %[1]s"
-				}
 			}
 		}
 	}
@@ -491,7 +529,11 @@ func checkUnits(f *facts) []finding {
 		all = append(all, bad(fmt.Sprintf(why+" shows why, gm restart %[2]s starts it again", unit, app), "failed: %s", names(failed)))
 	}
 	if len(stale) > 0 {
-		all = append(all, warn("systemctl daemon-reload", "changed since systemd read them: %s", names(stale)))
+		if f.native {
+			all = append(all, warn("gm restart of their apps", "changed since what runs was started: %s", names(stale)))
+		} else {
+			all = append(all, warn("systemctl daemon-reload", "changed since systemd read them: %s", names(stale)))
+		}
 	}
 	if len(declared) > 0 {
 		all = append(all, warn("gm plan shows what that changes, gm install does it", "edited since it was installed: %s", names(declared)))

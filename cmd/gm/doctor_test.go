@@ -132,6 +132,11 @@ func TestDoctorFinds(t *testing.T) {
 	}{
 		{"no systemd", func(t *testing.T, f *facts) { f.openError = errors.New("this machine does not run systemd") },
 			problem, "systemd", "does not run systemd", "container"},
+		{"a supervisor of another version", func(t *testing.T, f *facts) {
+			f.native, f.supervisor = true, &supervisorFacts{pid: 7, version: "0.0.1"}
+		}, warning, "supervisor", "is version 0.0.1", "gm supervise --replace"},
+		{"a supervisor of somebody else", func(t *testing.T, f *facts) { f.native, f.openError = true, errors.New("permission denied") },
+			problem, "supervisor", "permission denied", "supervisor.log"},
 		{"no user manager", func(t *testing.T, f *facts) {
 			f.openError, f.user, f.account, f.lingers, f.runtimeDir = errors.New("no bus"), true, "ann", true, "/run/user/1"
 		}, problem, "systemd", "no bus", "enable-linger ann"},
@@ -287,11 +292,11 @@ func TestDoctorFinds(t *testing.T) {
 			f.install(t, "web", plainService+"\nEnvironmentFile=/etc/gm/shop/web.env")
 		}, problem, "env file", "is not there", "gm install"},
 		{"port taken", func(t *testing.T, f *facts) {
-			f.ports = listening("0.0.0.0:3000", owner{9, "nginx", "nginx.service"}, true)
+			f.ports = listening("0.0.0.0:3000", owner{pid: 9, name: "nginx", unit: "nginx.service"}, true)
 			f.install(t, "web", plainService+"\nEnvironment=PORT=3000")
 		}, problem, "port", "port 3000 (PORT) is taken by nginx (pid 9, nginx.service)", "another port"},
 		{"port taken from a running app", func(t *testing.T, f *facts) {
-			f.ports = listening("[::]:3000", owner{9, "nginx", ""}, true)
+			f.ports = listening("[::]:3000", owner{pid: 9, name: "nginx", unit: ""}, true)
 			f.state.Units["web.service"] = engine.UnitState{Active: "active"}
 			f.install(t, "web", plainService+"\nEnvironment=PORT=3000")
 		}, warning, "port", "taken by nginx (pid 9), and the app runs", "another port"},
@@ -300,7 +305,7 @@ func TestDoctorFinds(t *testing.T) {
 			f.install(t, "web", plainService+"\nEnvironment=PORT=3000")
 		}, warning, "port", "port 3000 (PORT) is taken", "as root"},
 		{"socket taken", func(t *testing.T, f *facts) {
-			f.ports = listening("127.0.0.1:3000", owner{9, "nginx", ""}, true)
+			f.ports = listening("127.0.0.1:3000", owner{pid: 9, name: "nginx", unit: ""}, true)
 			f.install(t, "web", plainService, other(t, "web.socket", "[Socket]\nListenStream=127.0.0.1:3000\n[X-Gm]\nApp=web\nHash=0\n"))
 		}, problem, "port", "port 3000 (web.socket) is taken by nginx", ""},
 		{"port of two apps", func(t *testing.T, f *facts) {
@@ -365,7 +370,7 @@ func TestDoctorAccepts(t *testing.T) {
 		return func() (portTable, error) {
 			return portTable{
 				listeners: []listener{{"tcp", netip.MustParseAddrPort("[::]:3000"), 7}, {"udp", netip.MustParseAddrPort("[::]:3001"), 8}},
-				owner:     func(uint64) (owner, bool) { return owner{9, name, unit}, true },
+				owner:     func(uint64) (owner, bool) { return owner{pid: 9, name: name, unit: unit}, true },
 			}, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gm/translate"
+	"gm/units"
 )
 
 // host settles the facts of the machine that will run the units: from --host or
@@ -66,6 +67,9 @@ func (c *caller) host(o *inputOptions, dir string) (translate.Host, error) {
 	if h.Gm == "" {
 		h.Gm = c.ownPath()
 	}
+	if h.Systemd == 0 && o.native {
+		h.Systemd = newestSystemd()
+	}
 	if h.Systemd == 0 {
 		if h.Systemd = systemdVersion("/"); h.Systemd == 0 {
 			h.Systemd = translate.DefaultSystemd
@@ -75,6 +79,15 @@ func (c *caller) host(o *inputOptions, dir string) (translate.Host, error) {
 	}
 	h.Probe = (&prober{caller: c, root: h.Root, dir: dir, home: h.Home, found: map[string]bool{}}).probe()
 	return h, nil
+}
+
+// newestSystemd is the version that brought the newest directive there is.
+func newestSystemd() int {
+	newest := translate.DefaultSystemd
+	for _, rule := range units.Rules() {
+		newest = max(newest, rule.Since)
+	}
+	return newest
 }
 
 // systemdVersion returns the version of the systemd installed under root, or 0.

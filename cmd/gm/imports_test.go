@@ -20,18 +20,22 @@ import (
 //	diag < units < translate
 //	diag, units < engine < engine/systemd, engine/native
 //	disk < engine
-//	watch
+//	watch < engine/native
+//	engine/native/shim < engine/native, cmd/gm/first
 //	all of these < cmd/gm
 const lattice = `
 	diag:
 	units:         diag
 	translate:     diag units
-	cmd/gm/first:
+	cmd/gm/first:  engine/native/shim
 	disk:
 	engine:         disk diag units
 	engine/systemd: engine diag units
+	engine/native/shim:
+	engine/native:  engine diag units disk watch engine/native/shim
 	watch:
-	cmd/gm:         disk diag units translate engine engine/systemd watch cmd/gm/first
+	bench:
+	cmd/gm:         disk diag units translate engine engine/systemd engine/native watch cmd/gm/first
 `
 
 // libraries is which packages may import a module that is not of the standard
@@ -47,12 +51,15 @@ const libraries = `
 	github.com/godbus/dbus:       engine/systemd
 	github.com/fsnotify/fsnotify: watch
 	github.com/jedib0t/go-pretty: cmd/gm
-	golang.org/x/sys:             cmd/gm engine/systemd disk testbed
+	golang.org/x/sys:             cmd/gm engine/systemd engine/native engine/native/shim disk testbed bench
 	golang.org/x/term:            cmd/gm
 `
 
 // Packages that only tests may import; they may import what they like.
 var testOnly = []string{"golden", "testbed", "engine/enginetest"}
+
+// programs are where main is: they print and exit.
+var programs = []string{"cmd/gm", "cmd/gm/first", "bench"}
 
 // impure is what no translation may import: what it depends on comes in as an
 // argument. net/netip and net/url are only about text.
@@ -102,7 +109,7 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s: a translation must not depend on %s", file, name)
 			}
 		}
-		if !free && dir != "cmd/gm" && dir != "cmd/gm/first" {
+		if !free && !slices.Contains(programs, dir) {
 			checkOutward(t, file, parsed)
 		}
 	}

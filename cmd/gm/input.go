@@ -33,6 +33,11 @@ type inputOptions struct {
 	system   bool
 	user     bool
 	gm       string
+	// native says that gm's own supervisor is to run the units, which lacks nothing
+	// that is new in systemd.
+	native bool
+	// envDir is where that keeps environment files.
+	envDir string
 }
 
 func (o *inputOptions) addFlags(cmd *cobra.Command) {
@@ -51,7 +56,7 @@ func (o *inputOptions) addFlags(cmd *cobra.Command) {
 	f.IntVar(&o.cpus, "cpus", 0, "`number` of CPUs, for instances such as max and -1")
 	f.IntVar(&o.systemd, "systemd", 0, "`version` of systemd to write for (245 or later)")
 	f.BoolVar(&o.system, "system", false, "units of the system (default for root)")
-	f.BoolVar(&o.user, "user", false, "units of the user's own systemd (default for others)")
+	f.BoolVar(&o.user, "user", false, "units of a user's own (default for others)")
 	f.StringVar(&o.gm, "gm", "", "`path` of gm on that machine, for the units that call it")
 	must(cmd.RegisterFlagCompletionFunc("secrets", cobra.FixedCompletions([]string{"inline", "file"}, cobra.ShellCompDirectiveNoFileComp)))
 }
@@ -133,6 +138,7 @@ func (c *caller) compileDeclaration(o *inputOptions, d *declaration, r *recorder
 		Prefix:      o.prefix,
 		RunAs:       o.runAs,
 		SecretFiles: o.secrets == "file",
+		EnvDir:      o.envDir,
 		Host:        host,
 		Outside:     c.outside(d, &host, o.hostFile != ""),
 	}

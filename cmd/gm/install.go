@@ -25,8 +25,10 @@ type lockOptions struct {
 	who     string // for those who wait: "gm install"
 }
 
+const defaultLockTimeout = 2 * time.Minute
+
 func (o *lockOptions) addFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&o.timeout, "lock-timeout", 2*time.Minute, "how long to wait while another gm changes the project, a `duration` such as 30s")
+	cmd.Flags().DurationVar(&o.timeout, "lock-timeout", defaultLockTimeout, "how long to wait while another gm changes the project, a `duration` such as 30s")
 }
 
 type installOptions struct {
@@ -91,7 +93,7 @@ func (o *installOptions) addFlags(cmd *cobra.Command) {
 	o.inputOptions.addFlags(cmd)
 	o.engine.addEngineFlag(cmd)
 	cmd.Flags().BoolVar(&o.noRollback, "no-rollback", false, "keep what was changed when an app does not come up")
-	cmd.Flags().BoolVar(&o.linger, "linger", false, "let your apps run while you are not logged in (--user)")
+	cmd.Flags().BoolVar(&o.linger, "linger", false, "let your apps run while you are not logged in (--user, systemd)")
 	o.lockOptions.addFlag(cmd)
 	o.who = "gm " + cmd.Name()
 }
@@ -109,6 +111,8 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 	switch {
 	case o.linger && !w.user:
 		return usage("leave it out", "--linger is for a user's own apps; those of the system run anyway")
+	case o.linger && o.native:
+		return usage("gm startup has the supervisor start at boot", "--linger is for systemd, and gm's own supervisor runs while nobody is logged in anyway")
 	case o.wake && w.plan != nil:
 		return usage("give it to gm install", "%s is a plan, which says itself what is started", w.from)
 	}
@@ -117,6 +121,7 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 	if err := mayChange(w.user); err != nil {
 		return err
 	}
+	o.engine.starts = true
 	e, err := c.openFor(ctx, w, o.engine)
 	if err != nil {
 		return err
@@ -136,7 +141,7 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 		return err
 	}
 	warnings := append(c.rootWarning(w, p), planNotes(p)...)
-	if !p.Empty() || o.linger {
+	if e.Name() == engineSystemd && (!p.Empty() || o.linger) {
 		lingering, err := c.lingering(ctx, w.user, o.linger)
 		if err != nil {
 			return err
@@ -153,7 +158,7 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 	if err := c.write(planText(p, planStyle{color: c.style(c.out).Color})); err != nil {
 		return err
 	}
-	// Also an empty plan: a killed gm may have left systemd to read its units.
+	// Also an empty plan: a killed gm may have left the engine to read its units.
 	err = c.apply(ctx, e, have, p, engine.ApplyOptions{KeepFailed: o.noRollback, Now: o.quick}, func(a *engine.AppPlan) string {
 		return installedLine(a, o.noStart)
 	})
@@ -178,6 +183,12 @@ func mayChange(user bool) error {
 func (c *caller) hold(ctx context.Context, e engine.Engine, project string, o lockOptions) (unlock func(), err error) {
 	limited, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
+	if e.Name() == engineNative {
+		// Whatever makes the first file of it: nobody else is to look into it.
+		if err := os.MkdirAll(filepath.Dir(e.Dirs().Units), 0o700); err != nil {
+			return nil, machineFailure(err)
+		}
+	}
 	holder := ""
 	unlock, err = engine.Lock(limited, e.Dirs(), project, o.who, func(who string) {
 		holder = "another gm"

@@ -109,7 +109,7 @@ func (c *caller) noApps(userScope bool) string {
 	if !userScope {
 		return "No apps are installed. gm install installs the declaration here."
 	}
-	if n := len(c.installedNames(false)); n > 0 {
+	if n := len(c.installedNames(engineAuto, false)); n > 0 {
 		return fmt.Sprintf("No apps of your own are installed. gm list --system shows the system's (%d).", n)
 	}
 	return "No apps of your own are installed. gm install installs the declaration here."

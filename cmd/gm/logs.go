@@ -48,12 +48,12 @@ func newLogsCmd(c *caller) *cobra.Command {
 		Short: "Print what apps wrote, and follow it",
 		Long: `Logs prints the last lines of apps, of all or of those that are named, as one
 sequence by time: from the journal, or from the files that out_file, error_file
-and log_file declare. It then ends, or with -f goes on until Ctrl-C, with what is
+and log_file declare, or that gm's own supervisor keeps. It then ends, or with -f goes on until Ctrl-C, with what is
 installed meanwhile as well.` + selectorHelp + `
 
 Where an app has a log_date_format, its lines begin with the time in that
-format. systemd's own lines about the units, such as that a process ended and
-why, are among them as "systemd: …".
+format. The engine's own lines about the units, such as that a process ended and
+why, are among them as "systemd: …", or "gm: …" of gm's own supervisor.
 
 --since and --until take "10 min ago", "1h", "yesterday", "2026-11-23 10:00", or
 a time as in RFC 3339; all lines of that time are then printed, unless -n is
@@ -77,7 +77,7 @@ changed.`,
 	f.BoolVar(&o.raw, "raw", false, "print what apps wrote and nothing else")
 	f.StringVar(&o.timestamp, "timestamp", "", "put the time first, in a `format` as in log_date_format")
 	f.Lookup("timestamp").NoOptDefVal = defaultTimestamp
-	f.BoolVar(&o.noManager, "no-manager", false, "leave systemd's own lines out")
+	f.BoolVar(&o.noManager, "no-manager", false, "leave the engine's own lines out")
 	c.completeApps(cmd, cobra.ShellCompDirectiveNoFileComp)
 	return cmd
 }
@@ -225,6 +225,9 @@ func (c *caller) printLogs(ctx context.Context, e engine.Engine, sources []engin
 ) error {
 	out := bufio.NewWriterSize(c.out, 64<<10)
 	p := newLogPrinter(out, sources, o, c.style(c.out).Color)
+	if e.Name() == engineNative {
+		p.manager = "gm: "
+	}
 	q.Idle = func() { out.Flush() }
 	lines := engine.Logs(ctx, e, sources, q)
 	if q.Follow {
@@ -276,9 +279,11 @@ type logPrinter struct {
 	out   *bufio.Writer
 	o     *logsOptions
 	color bool
-	width int            // of the prefixes
-	tones map[string]int // by app
-	json  *json.Encoder
+	// manager is before the engine's own lines.
+	manager string
+	width   int            // of the prefixes
+	tones   map[string]int // by app
+	json    *json.Encoder
 }
 
 // The colours of prefixes, one app after the other; red is for errors.
@@ -293,7 +298,7 @@ const (
 )
 
 func newLogPrinter(out *bufio.Writer, sources []engine.LogSource, o *logsOptions, color bool) *logPrinter {
-	p := &logPrinter{out: out, o: o, color: color, tones: map[string]int{}, json: json.NewEncoder(out)}
+	p := &logPrinter{out: out, o: o, color: color, manager: "systemd: ", tones: map[string]int{}, json: json.NewEncoder(out)}
 	p.json.SetEscapeHTML(false)
 	for _, s := range sources {
 		p.meet(&engine.LogLine{App: s.App, LogEntry: engine.LogEntry{Unit: s.Unit}})
@@ -369,7 +374,7 @@ func (p *logPrinter) text(l *engine.LogLine, text []byte) error {
 	paint(bar, " | ")
 	switch {
 	case l.Manager:
-		paint(toneDim, "systemd: "+string(text))
+		paint(toneDim, p.manager+string(text))
 		return p.out.WriteByte('\n')
 	case l.Stamp != "" && p.o.timestamp == "":
 		paint(toneDim, l.Stamp+": ")

@@ -17,6 +17,7 @@ var commands = []func(*caller) *cobra.Command{
 	newPlanCmd,
 	newInstallCmd,
 	newUninstallCmd,
+	newRunCmd,
 	newVerbCmd("start"),
 	newVerbCmd("stop"),
 	newVerbCmd("restart"),
@@ -31,7 +32,13 @@ var commands = []func(*caller) *cobra.Command{
 	newEnvCmd,
 	newPidCmd,
 	newLogsCmd,
+	newFlushCmd,
 	newDoctorCmd,
+	newSuperviseCmd,
+	newKillCmd,
+	newPingCmd,
+	newStartupCmd,
+	newUnstartupCmd,
 	newExplainCmd,
 	newSchemaCmd,
 	newHostCmd,
@@ -53,7 +60,8 @@ func newRootCmd(c *caller) *cobra.Command {
 		Use:   "gm",
 		Short: "Run the apps of PM2 declarations as systemd units",
 		Long: `gm compiles PM2 declarations (processes.json, ecosystem.config.js, YAML) to
-systemd units, installs them and drives them. As root it works on the system's
+systemd units, installs them and drives them: by systemd, or, where that does not
+run the machine, by a supervisor of its own. As root it works on the system's
 apps, as anyone else on that user's own: --system and --user choose.
 
 Exit status: 0 done; 1 failed, or --check or --exit-code found a difference; 2
@@ -91,16 +99,11 @@ cannot be reached, or the caller may not.`,
 
 // insteadOf says what takes the place of those of PM2's commands that gm lacks.
 var insteadOf = map[string]string{
-	"startup":    "not needed: what gm installs starts at boot, until gm stop",
-	"unstartup":  "gm stop all, or gm uninstall",
-	"save":       "not needed: what gm installs starts at boot, until gm stop",
-	"dump":       "not needed: what gm installs starts at boot, until gm stop",
+	"save":       "not needed: what gm installs starts at boot, until gm stop (without systemd, after gm startup)",
+	"dump":       "not needed: what gm installs starts at boot, until gm stop (without systemd, after gm startup)",
 	"resurrect":  "not needed: what gm installs starts at boot; gm start all starts what was stopped",
 	"monit":      "gm list --watch",
 	"prettylist": "gm list --json",
-	"kill":       "gm stop all; there is no daemon to end",
-	"ping":       "gm doctor; there is no daemon to ask",
-	"flush":      "journald throws old lines away by itself; gm describe NAME shows the log files of an app",
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

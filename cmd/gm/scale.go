@@ -57,6 +57,7 @@ func isCount(text, signs string) bool {
 func (c *caller) scale(o *manageOptions, name, count string) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	o.starts = true
 	return c.withSelected(ctx, &o.engineOptions, selecting(name), func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
 		if len(selected) != 1 || !selected[0].Whole {
 			return usage("name one app", "%s is not one app as a whole", name)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"gm/engine/native"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected outputs of scripts and docs")
@@ -39,6 +43,9 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("GMBIN", filepath.Dir(bin))
 			env.Setenv("GORACE", noExitPause)
+			home := filepath.Join(env.WorkDir, "gm")
+			env.Setenv("GM_HOME", home) // also for root
+			env.Defer(func() { endSupervisor(home) })
 			env.Setenv("LC_ALL", "C") // the order of *
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o755)
 		},
@@ -57,6 +64,15 @@ func TestScripts(t *testing.T) {
 			"fill":   fill,
 		},
 	})
+}
+
+// endSupervisor ends what a script that failed has left.
+func endSupervisor(home string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	e := native.Open(native.ClientOptions{Home: native.Home(home)})
+	defer e.Close()
+	_ = e.End(ctx) // it is gone, mostly
 }
 
 // runWithStatus is "status N COMMAND…": COMMAND must exit with N.

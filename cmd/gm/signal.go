@@ -21,9 +21,9 @@ func newSignalCmd(c *caller) *cobra.Command {
 		Aliases: []string{"sendSignal"},
 		Short:   "Send a signal to apps",
 		Long: `Signal sends a signal to the main process of each instance of an app, or to all
-its processes. SIGNAL is a name, with SIG or without, or a number. systemd goes
-by what becomes of the process: one that ends is started again as after a crash;
-gm stop and gm restart are the way to end it.` + selectorHelp,
+its processes. SIGNAL is a name, with SIG or without, or a number. What counts is
+what becomes of the process: one that ends is started again as after a crash; gm
+stop and gm restart are the way to end it.` + selectorHelp,
 		Example: "  gm signal USR2 web-api\n  gm signal SIGHUP all --all-processes",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {

@@ -34,6 +34,8 @@ type verb struct {
 	with     diffOptions
 	// here says that no argument means the declaration here.
 	here bool
+	// starts says that it starts apps, and does not only stop them.
+	starts bool
 }
 
 const selectorHelp = `
@@ -52,7 +54,7 @@ its apps that were stopped are started. Without an argument the declaration here
 is taken.`,
 		example: "  gm start\n  gm start worker\n  gm start ecosystem.config.js --env production",
 		plan:    engine.PlanStart, done: "started", idle: "runs already",
-		installs: true, with: diffOptions{wake: true}, here: true,
+		installs: true, with: diffOptions{wake: true}, here: true, starts: true,
 	},
 	{
 		name: "stop", short: "Stop apps for good: over boots and installs",
@@ -72,7 +74,7 @@ FILE is a declaration, or what gm gen wrote of one: it is installed, and all of
 its apps are restarted, changed or not.`,
 		example: "  gm restart worker\n  gm restart /^api-/\n  gm restart processes.json --env production",
 		plan:    engine.PlanRestart, done: "restarted", idle: "has nothing to restart",
-		installs: true, with: diffOptions{wake: true, restart: true, now: true},
+		installs: true, with: diffOptions{wake: true, restart: true, now: true}, starts: true,
 	},
 	{
 		name: "reload", aliases: []string{"startOrReload", "startOrGracefulReload"}, short: "Restart the instances of apps one after the other",
@@ -84,7 +86,7 @@ FILE is a declaration, or what gm gen wrote of one: it is installed, and all of
 its apps are reloaded, changed or not.`,
 		example: "  gm reload web-api\n  gm reload all\n  gm reload ecosystem.config.js --env production",
 		plan:    engine.PlanReload, done: "reloaded", idle: "has nothing to reload",
-		installs: true, with: diffOptions{wake: true, restart: true},
+		installs: true, with: diffOptions{wake: true, restart: true}, starts: true,
 	},
 	{
 		name: "delete", aliases: []string{"del"}, short: "Stop apps and remove their units",
@@ -124,7 +126,7 @@ func newVerbCmd(name string) func(*caller) *cobra.Command {
 					if err := o.validate(cmd); err != nil {
 						return err
 					}
-					o.engine = engineOptions{o.installOptions.engine.engine, o.system, o.user}
+					o.engine = engineOptions{engine: o.installOptions.engine.engine, system: o.system, user: o.user}
 				} else {
 					o.system, o.user, o.secrets = o.engine.system, o.engine.user, "inline"
 				}
@@ -287,6 +289,7 @@ func (c *caller) verbFile(cmd *cobra.Command, v *verb, o *verbOptions, args []st
 func (c *caller) act(v *verb, o *verbOptions, choose func(*engine.State) ([]engine.Selection, error)) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	o.engine.starts = v.starts
 	return c.withSelected(ctx, &o.engine, choose, func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
 		if len(selected) == 0 { // of "all"
 			return c.write([]byte("Nothing is installed.\n"))
@@ -333,10 +336,12 @@ func (c *caller) selectFailure(err error, userScope bool) error {
 	}
 	name, _, _ := strings.Cut(none.Selector, "@")
 	elsewhere := ""
-	if userScope && slices.Contains(c.installedNames(false), name) {
+	if userScope && slices.Contains(c.installedNames(engineAuto, false), name) {
 		elsewhere = "it is one of the system's apps: give --system, and to change it be root (sudo gm …)"
 	} else if owner := c.getenv("SUDO_USER"); !userScope && owner != "" {
-		if u, err := user.Lookup(owner); err == nil && slices.Contains(namesIn(filepath.Join(u.HomeDir, ".config/systemd/user")), name) {
+		u, err := user.Lookup(owner)
+		if err == nil && slices.Contains(slices.Concat(namesIn(filepath.Join(u.HomeDir, ".config/systemd/user")),
+			namesIn(filepath.Join(u.HomeDir, ".local/state/gm/units"))), name) {
 			elsewhere = fmt.Sprintf("it is one of %s's own apps: run it as %[1]s, without sudo", owner)
 		}
 	}
@@ -471,13 +476,22 @@ func (c *caller) completeApps(cmd *cobra.Command, otherwise cobra.ShellCompDirec
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		is := func(name string) bool { on, _ := cmd.Flags().GetBool(name); return on }
-		names := c.installedNames(is("user") || !is("system") && os.Geteuid() != 0)
+		asked, _ := cmd.Flags().GetString("engine")
+		names := c.installedNames(asked, is("user") || !is("system") && os.Geteuid() != 0)
 		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(args, name) }), otherwise
 	}
 }
 
-// installedNames lists the installed apps by their unit files.
-func (c *caller) installedNames(user bool) []string {
+// installedNames lists the apps that are installed for an engine, by their unit
+// files.
+func (c *caller) installedNames(asked string, user bool) []string {
+	if name, err := c.engineName(asked); err == nil && name == engineNative {
+		home, err := c.home(user)
+		if err != nil {
+			return nil
+		}
+		return namesIn(home.Units())
+	}
 	dir := "/etc/systemd/system"
 	if user {
 		config := c.getenv("XDG_CONFIG_HOME")

@@ -151,9 +151,13 @@ func TestCompleteApps(t *testing.T) {
 	_, stream := wantShop(t, "--prefix", "x-")
 	unpack(t, stream, home+"/.config/systemd/user")
 	mustWrite(t, home+"/.config/systemd/user/mine.service", "[Service]\n")
+	unpack(t, stream, home+"/.local/state/gm/units")
+	mustWrite(t, home+"/.local/state/gm/units/gone.service", "[Service]\n")
 	c := &caller{environ: []string{"HOME=" + home}}
-	if diff := cmp.Diff(c.installedNames(true), []string{"web", "worker"}); diff != "" {
-		t.Errorf("(-got +want):\n%s", diff)
+	for _, engine := range []string{engineSystemd, engineNative} {
+		if diff := cmp.Diff(c.installedNames(engine, true), []string{"web", "worker"}); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", engine, diff)
+		}
 	}
 	for command, want := range map[string]int{"stop": 1, "list": 1, "describe": 0, "env": 0, "scale": 0} {
 		cmd, _, err := newRootCmd(c).Find([]string{command})

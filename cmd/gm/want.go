@@ -45,6 +45,19 @@ var compiling = []string{"env", "project", "prefix", "run-as", "secrets", "host"
 // want finds out what FILE is and reads it: a declaration, which it compiles; a
 // stream or a directory of units that gm gen wrote; or a plan that gm plan saved.
 func (c *caller) want(cmd *cobra.Command, o *inputOptions) (*wanted, error) {
+	if flag := cmd.Flags().Lookup("engine"); flag != nil {
+		name, err := c.engineName(flag.Value.String())
+		if err != nil {
+			return nil, err
+		}
+		if o.native = name == engineNative; o.native && o.envDir == "" {
+			home, err := c.home(o.user || !o.system && os.Geteuid() != 0)
+			if err != nil {
+				return nil, err
+			}
+			o.envDir = home.Env()
+		}
+	}
 	shown := ""
 	if len(o.args) > 0 {
 		shown = o.args[0]

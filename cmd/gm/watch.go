@@ -31,6 +31,12 @@ type watchOptions struct {
 
 // newWatchCmd is what the watch companions of apps run (ExecStart=gm watch …).
 func newWatchCmd(c *caller) *cobra.Command {
+	cmd, _ := watchCommand(c)
+	return cmd
+}
+
+// watchCommand is newWatchCmd, and the options that its flags fill.
+func watchCommand(c *caller) (*cobra.Command, *watchOptions) {
 	o := &watchOptions{}
 	cmd := &cobra.Command{
 		Use:   "watch --restart UNIT [PATH…]",
@@ -58,12 +64,12 @@ the files of --never. --ignore takes the place of the first rule.`,
 	f.BoolVar(&o.ignoreNothing, "ignore-nothing", false, "let everything count")
 	f.StringVar(&o.options, "options", "", "chokidar's options, a `JSON` object")
 	f.StringArrayVar(&o.never, "never", nil, "a `file` that never counts; may be repeated")
-	f.BoolVar(&o.user, "user", false, "the unit is one of your own systemd")
-	return cmd
+	f.BoolVar(&o.user, "user", false, "the unit is one of your own")
+	return cmd, o
 }
 
 // joined is how long before the start of gm watch a change may have been that it still
-// takes for one. The watch of a single app is restarted with it, by systemd: what is
+// takes for one. The watch of a single app is restarted with it, by the engine: what is
 // written between the start of the app and that of the watch would be lost. An app that
 // was started after the change is not restarted for it.
 const joined = 2 * time.Second
@@ -83,15 +89,17 @@ func (c *caller) watch(ctx context.Context, o *watchOptions, paths []string) err
 	}
 	w.Warn = r.say.warn
 	w.Since = time.Now().Add(-joined)
+	var restarts sync.WaitGroup
+	defer restarts.Wait() // they end with ctx
 	for burst := range watch.Bursts(ctx, watch.Changes(ctx, w), o.delay, w.Atomic) {
-		// Not waited for: the restart of an app ends this very process (PartOf=), and
+		// Not waited for here: the restart of an app ends this very command (PartOf=), and
 		// that of another may hang for as long as the next save is to help.
-		go r.restart(ctx, burst)
+		restarts.Go(func() { r.restart(ctx, burst) })
 	}
 	return nil
 }
 
-// lines writes to the journal, one line at a time.
+// lines writes to the log, one line at a time.
 type lines struct {
 	mu sync.Mutex
 	c  *caller
@@ -288,7 +296,7 @@ func (o *watchOptions) restarter(c *caller) (*restarter, error) {
 const goingDown = 100 * time.Millisecond
 
 // restart restarts what has not been started since the burst. The connection is not
-// kept: over it systemd tells everything that happens to any unit.
+// kept: over it the engine tells everything that happens to any unit.
 func (r *restarter) restart(ctx context.Context, b watch.Burst) {
 	e, err := r.open(ctx)
 	if err == nil {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gm/engine"
 )
 
 // Machine is a place where gm is installed and runs apps on one engine.
@@ -24,6 +26,10 @@ type Machine interface {
 	// Projects is the directory that projects are made in: as the machine sees it and
 	// as the test does.
 	Projects() (inside, outside string)
+	// Dirs is where the engine's files are, as the machine sees it.
+	Dirs() engine.Dirs
+	// Reread has the engine read unit files that someone changed by hand.
+	Reread(ctx context.Context) error
 	// Reboot ends everything and starts the machine again.
 	Reboot(t testing.TB)
 	// For returns the machine for a subtest.

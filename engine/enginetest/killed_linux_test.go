@@ -3,7 +3,6 @@ package enginetest
 import (
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,11 +16,18 @@ import (
 // that run, and an install that repairs the rest.
 func TestBootedKilled(t *testing.T) {
 	c := bootContainer(t)
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(c.Root(), "usr/local/bin/killer"), "./testdata/killer")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("cannot build killer: %v\n%s", err, out)
-	}
+	build(t, filepath.Join(c.Root(), "usr/local/bin/killer"), "./engine/enginetest/testdata/killer")
+	killInstalls(t, c)
+}
+
+// TestNativeKilled is the same without systemd.
+func TestNativeKilled(t *testing.T) {
+	n := newNest(t, nestOptions{})
+	build(t, n.path("bin/killer"), "./engine/enginetest/testdata/killer")
+	killInstalls(t, n)
+}
+
+func killInstalls(t *testing.T, m Machine) {
 	// Several projects at once, each with a share of the calls: most of the time goes
 	// into waiting for apps to stay up.
 	const projects = 4
@@ -30,7 +36,7 @@ func TestBootedKilled(t *testing.T) {
 	for k := range projects {
 		wait.Go(func() {
 			t.Run(fmt.Sprint("project", k), func(t *testing.T) {
-				v := &victim{Project: newProject(t, c, 80+k)}
+				v := &victim{Project: newProject(t, m, 80+k)}
 				v.prepare()
 				for n := 1 + k; ; n += projects {
 					if !v.kill(n) {
@@ -86,8 +92,9 @@ func (v *victim) prepare() {
 // files returns the texts of the project's files, and the targets of its links.
 func (v *victim) files() map[string]string {
 	v.t.Helper()
-	out := v.Sh(`for f in $(find /etc/systemd/system /etc/gm -name "*$1*" ! -name ".gm-*" ! -type d; find /etc/gm/$1 -type f; find "/etc/systemd/system/.gm-$1" -maxdepth 0 2>/dev/null); do
-		if [ -h $f ]; then echo "$f -> $(readlink $f)"; elif [ -d $f ]; then echo "$f stage"; else echo "$f $(sha256sum <$f)"; fi; done | sort -u`, v.name)
+	dirs := v.Dirs()
+	out := v.Sh(`for f in $(find $2 $3 -name "*$1*" ! -name ".gm-*" ! -type d; find $3/$1 -type f; find "$2/.gm-$1" -maxdepth 0 2>/dev/null); do
+		if [ -h $f ]; then echo "$f -> $(readlink $f)"; elif [ -d $f ]; then echo "$f stage"; else echo "$f $(sha256sum <$f)"; fi; done | sort -u`, v.name, dirs.Units, dirs.Env)
 	files := map[string]string{}
 	for _, line := range lines(out) {
 		name, text, _ := strings.Cut(line, " ")
@@ -123,8 +130,9 @@ func (v *victim) kill(n int) bool {
 func (v *victim) checkFiles(n int) {
 	v.t.Helper()
 	left := v.files()
-	unfinished := left["/etc/systemd/system/.gm-"+v.name] != ""
-	delete(left, "/etc/systemd/system/.gm-"+v.name)
+	stage := join(v.Dirs().Units, ".gm-"+v.name)
+	unfinished := left[stage] != ""
+	delete(left, stage)
 	for name, text := range left {
 		if text != v.version[1][name] && text != v.version[2][name] {
 			v.t.Errorf("killed at call %d: %s is of neither version: %s", n, name, text)

@@ -40,7 +40,7 @@ func uninstallEmpty(p *Project) {
 	p.Write(declarationName, `{"apps": []}`)
 	p.Do("install")
 	p.Do("uninstall")
-	if left := p.Sh(unitDir+`ls -A "$u" "$u"/*.wants | grep -- "$1" || true`, "gm-"+p.name); left != "" {
+	if left := p.Sh(`ls -A "$2" "$2"/*.wants | grep -- "$1" || true`, "gm-"+p.name, p.Dirs().Units); left != "" {
 		p.t.Errorf("this is left: %s", left)
 	}
 }
@@ -49,8 +49,8 @@ func uninstallEmpty(p *Project) {
 func scaleOntoForeign(p *Project) {
 	p.Declare(app("one").With(App{"instances": 2}))
 	p.Do("install")
-	p.Sh(unitDir+`printf '[Service]\nExecStart=/bin/sleep infinity\n' >"$u/$1@2.service"`, p.App("one"))
+	p.Sh(`printf '[Service]\nExecStart=/bin/sleep infinity\n' >"$2/$1@2.service"`, p.App("one"), p.Dirs().Units)
 	p.Fails(1, []string{"scale", p.App("one"), "3"}, p.App("one")+"@2.service", "in-the-way")
 	p.Expect(map[string]string{"one": "online online"})
-	p.Sh(unitDir+`rm "$u/$1@2.service"; systemctl $s daemon-reload`, p.App("one"))
+	p.byHand(`rm "$u/$1@2.service"`, p.App("one"))
 }

@@ -1,7 +1,8 @@
 package enginetest
 
 // scenarios are what every engine must do, by area: install.go, change.go, stop.go,
-// failure.go, reload.go, choose.go, logs.go; and systemd.go for what only systemd has.
+// failure.go, choose.go, logs.go, review_cli.go, review_engine.go; and systemd.go for what
+// is done to units behind gm's back.
 var scenarios = []Scenario{
 	{Name: "InstallRunsEverything", Run: installRuns},
 	{Name: "InstallAgainChangesNothing", Run: installAgain},
@@ -79,16 +80,16 @@ var scenarios = []Scenario{
 	{Name: "MistakesAreExplained", Run: mistakes},
 
 	{Name: "OddNames", Run: oddNames},
-	{Name: "UninstallWithoutApps", Run: uninstallEmpty, Systemd: "unit files"},
-	{Name: "ScaleOntoForeignUnit", Run: scaleOntoForeign, Systemd: "units of others are in the same directory"},
+	{Name: "UninstallWithoutApps", Run: uninstallEmpty},
+	{Name: "ScaleOntoForeignUnit", Run: scaleOntoForeign},
 
-	{Name: "HandEditKept", Run: handEdit, Systemd: "its unit files are the administrator's to edit"},
-	{Name: "DropInRespected", Run: dropIn, Systemd: "drop-ins are systemd's"},
-	{Name: "ForeignUnitUntouched", Run: foreignUnit, Systemd: "units of others are in the same directory"},
+	{Name: "HandEditKept", Run: handEdit},
+	{Name: "DropInRespected", Run: dropIn},
+	{Name: "ForeignUnitUntouched", Run: foreignUnit},
 	{Name: "EnablementIsSystemds", Run: enablement, Systemd: "systemctl is-enabled"},
-	{Name: "ReadOnlyDisk", Run: readOnly, Systemd: "/etc is the engine's"},
-	{Name: "FullDisk", Run: fullDisk, Systemd: "/etc is the engine's"},
-	{Name: "ReloadingMeanwhile", Run: reloading, Systemd: "daemon-reload"},
+	{Name: "ReadOnlyDisk", Run: readOnly},
+	{Name: "FullDisk", Run: fullDisk},
+	{Name: "ReloadingMeanwhile", Run: reloading},
 	{Name: "AllIsEverything", Run: stopAll, Alone: true},
 	{Name: "DeniedInOneLine", Run: denied, Systemd: "another user has another supervisor"},
 	{Name: "OneReload", Run: oneReload, Alone: true, Systemd: "daemon-reload"},

@@ -11,20 +11,29 @@ import (
 
 // TestBootedSeed walks the way of a PM2 user with the README's declaration: install,
 // reboot, install again, a change, an app that goes, and all gone.
-func TestBootedSeed(t *testing.T) { walkSeed(t, "") }
-
-// TestBootedSeedUser is the same in a user's own systemd.
-func TestBootedSeedUser(t *testing.T) { walkSeed(t, "ann") }
-
-func walkSeed(t *testing.T, user string) {
+func TestBootedSeed(t *testing.T) {
 	c := bootContainer(t)
 	c.InstallNode()
-	if user != "" {
-		c.addUser(t, user)
-	}
-	seed := filepath.Join(c.Share(), "seed")
+	walkSeed(t, c)
+}
+
+// TestBootedSeedUser is the same in a user's own systemd.
+func TestBootedSeedUser(t *testing.T) {
+	c := bootContainer(t)
+	c.InstallNode()
+	c.addUser(t, "ann")
+	walkSeed(t, c)
+}
+
+// TestNativeSeed and TestNativeSeedUser are the same without systemd.
+func TestNativeSeed(t *testing.T)     { walkSeed(t, newNest(t, nestOptions{cgroups: true})) }
+func TestNativeSeedUser(t *testing.T) { walkSeed(t, newNest(t, nestOptions{user: nestUser})) }
+
+func walkSeed(t *testing.T, c Machine) {
+	inside, outside := c.Projects()
+	seed := filepath.Join(outside, "seed")
 	copySeed(t, seed)
-	p := &Project{c, t, "seed", "/share/seed", seed}
+	p := &Project{c, t, "seed", join(inside, "seed"), seed}
 	status := func(name string) string {
 		out := p.Sh(`gm list --json "$1" | grep -o '"status": *"[a-z]*"' | sort -u | cut -d'"' -f4`, name)
 		return strings.Join(strings.Fields(out), " ")
@@ -49,7 +58,7 @@ func walkSeed(t *testing.T, user string) {
 	// Several instances share a port by what only root may do; a user's own need a
 	// preload for that, so there the machine is one of two CPUs.
 	cpus := 4
-	if user != "" {
+	if c.Dirs().User {
 		cpus = 2
 	}
 	instances := cpus - 1
@@ -101,7 +110,7 @@ func walkSeed(t *testing.T, user string) {
 			t.Errorf("gm uninstall leaves %s", line)
 		}
 	}
-	if out := c.Run(t.Context(), p.dir, "sh", "-c", `ls -d /etc/gm/* /run/gm/* ~/.config/gm/* 2>/dev/null`); out.Stdout != "" {
+	if out := c.Run(t.Context(), p.dir, "sh", "-c", `ls -d "$1"/* "$2"/* 2>/dev/null`, "sh", c.Dirs().Env, c.Dirs().Run); out.Stdout != "" {
 		t.Errorf("gm uninstall leaves %s", out.Stdout)
 	}
 }

@@ -174,8 +174,8 @@ func uninstall(p *Project) {
 // are loaded.
 func traces(p *Project) []string {
 	p.t.Helper()
-	left := lines(p.Sh(`for d in /etc/systemd /etc/gm /run/gm ~/.config/systemd ~/.config/gm "$XDG_RUNTIME_DIR/gm"; do
-		[ -d "$d" ] && find "$d" -name "*$1*"; done; true`, p.name))
+	dirs := p.Dirs()
+	left := lines(p.Sh(`name=$1; shift; for d; do [ ! -d "$d" ] || find "$d" -name "*$name*"; done`, p.name, dirs.Units, dirs.Env, dirs.Run))
 	if p.Engine() == "systemd" {
 		user := ""
 		if strings.TrimSpace(p.Sh("id -u")) != "0" {

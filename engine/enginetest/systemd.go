@@ -4,14 +4,22 @@ import (
 	"strings"
 )
 
-// unitDir is where the machine's units are, for the shell.
-const unitDir = `u=/etc/systemd/system; [ "$(id -u)" = 0 ] || u=~/.config/systemd/user; s=; [ "$(id -u)" = 0 ] || s=--user; `
+// byHand runs a shell command that changes unit files, which are in $u, and has the
+// engine read them again.
+func (p *Project) byHand(command string, args ...string) string {
+	p.t.Helper()
+	out := p.Sh("u="+p.Dirs().Units+"; "+command, args...)
+	if err := p.Reread(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	return out
+}
 
 func handEdit(p *Project) {
 	p.Declare(app("one"), app("two"))
 	p.Do("install")
 	one := p.PIDs("one")
-	p.Sh(unitDir+`sed -i 's/^RestartSec=.*/RestartSec=9/' $u/$1.service && systemctl $s daemon-reload`, p.App("one"))
+	p.byHand(`sed -i 's/^RestartSec=.*/RestartSec=9/' $u/$1.service`, p.App("one"))
 	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}), app("two").With(App{"env": App{"NEW": "1"}}))
 	out := p.Do("install")
 	if text := out.Stdout + out.Stderr; !strings.Contains(text, p.App("one")+".service") || !strings.Contains(text, "edited") || !strings.Contains(text, "--force") {
@@ -21,7 +29,7 @@ func handEdit(p *Project) {
 	if got := p.Environ(p.PID("two"))["NEW"]; got != "1" {
 		p.t.Errorf("two was not changed")
 	}
-	if got := p.Sh(unitDir+`grep ^RestartSec $u/$1.service`, p.App("one")); got != "RestartSec=9\n" {
+	if got := p.Sh(`grep ^RestartSec $2/$1.service`, p.App("one"), p.Dirs().Units); got != "RestartSec=9\n" {
 		p.t.Errorf("the edit is gone: %s", got)
 	}
 	p.Do("install", "--force")
@@ -34,7 +42,7 @@ func handEdit(p *Project) {
 func dropIn(p *Project) {
 	p.Declare(app("one"))
 	p.Do("install")
-	p.Sh(unitDir+`mkdir -p $u/$1.service.d && printf '[Service]\nEnvironment=FROM_ADMIN=yes\n' >$u/$1.service.d/admin.conf && systemctl $s daemon-reload`, p.App("one"))
+	p.byHand(`mkdir -p $u/$1.service.d && printf '[Service]\nEnvironment=FROM_ADMIN=yes\n' >$u/$1.service.d/admin.conf`, p.App("one"))
 	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}))
 	out := p.Do("plan")
 	if !strings.Contains(out.Stdout+out.Stderr, "admin.conf") {
@@ -48,36 +56,37 @@ func dropIn(p *Project) {
 		p.t.Errorf("gm describe does not show the drop-in: %v", out)
 	}
 	p.Do("uninstall")
-	if got := p.Sh(unitDir+`cat $u/$1.service.d/admin.conf; rm -r $u/$1.service.d; systemctl $s daemon-reload`, p.App("one")); !strings.Contains(got, "FROM_ADMIN") {
+	if got := p.byHand(`cat $u/$1.service.d/admin.conf; rm -r $u/$1.service.d`, p.App("one")); !strings.Contains(got, "FROM_ADMIN") {
 		p.t.Errorf("the administrator's file is gone")
 	}
 }
 
 func foreignUnit(p *Project) {
 	p.Declare(app("one"), app("two"))
-	p.Sh(unitDir+`printf '[Service]\nExecStart=/bin/sleep infinity\n' >$u/$1.service`, p.App("two"))
+	p.Sh(`mkdir -p $2; printf '[Service]\nExecStart=/bin/sleep infinity\n' >$2/$1.service`, p.App("two"), p.Dirs().Units)
 	out := p.Fails(1, []string{"install"}, p.App("two")+".service", "--prefix")
 	if !strings.Contains(out.Stderr, "/"+p.App("two")+".service") {
 		p.t.Errorf("the path is missing: %v", out)
 	}
 	p.Expect(map[string]string{})
-	if got := p.Sh(unitDir+`cat $u/$1.service`, p.App("two")); !strings.Contains(got, "/bin/sleep infinity") {
+	if got := p.Sh(`cat $2/$1.service`, p.App("two"), p.Dirs().Units); !strings.Contains(got, "/bin/sleep infinity") {
 		p.t.Errorf("the other's unit was touched: %s", got)
 	}
 	p.Do("install", "--prefix", "x-")
 	p.Do("uninstall")
 	// An alias of another unit, too, is a name that is taken.
-	p.Sh(unitDir+`mv $u/$1.service $u/$1-real.service; ln -s $1-real.service $u/$1.service`, p.App("two"))
+	p.Sh(`mv $2/$1.service $2/$1-real.service; ln -s $1-real.service $2/$1.service`, p.App("two"), p.Dirs().Units)
 	p.Fails(1, []string{"install"}, p.App("two")+".service", "--prefix")
-	p.Sh(unitDir+`rm $u/$1.service $u/$1-real.service`, p.App("two"))
+	p.Sh(`rm $2/$1.service $2/$1-real.service`, p.App("two"), p.Dirs().Units)
 }
 
 // What gm makes is what systemctl enable makes.
 func enablement(p *Project) {
 	p.Declare(app("one"), app("many").With(App{"instances": 2}))
 	p.Do("install")
+	const scope = `s=; [ "$(id -u)" = 0 ] || s=--user; `
 	is := func(unit string) string {
-		return strings.TrimSpace(p.Sh(unitDir+`systemctl $s is-enabled "$1" || true`, unit))
+		return strings.TrimSpace(p.Sh(scope+`systemctl $s is-enabled "$1" || true`, unit))
 	}
 	units := []string{p.App("one") + ".service", p.App("many") + "@0.service", p.App("many") + "@1.service", p.App("many") + ".target", "gm-" + p.name + ".target"}
 	for _, unit := range units {
@@ -90,13 +99,13 @@ func enablement(p *Project) {
 		p.t.Errorf("stopped, they are %s and %s", one, many)
 	}
 	// And the other way round.
-	p.Sh(unitDir+`systemctl $s enable --now --quiet "$@"`, units...)
+	p.Sh(scope+`systemctl $s enable --now --quiet "$@"`, units...)
 	p.Expect(map[string]string{"one": "online", "many": "online online"})
 	if out := p.Gm("plan", "--exit-code"); out.Code != 0 {
 		p.t.Errorf("after systemctl enable something is left to do: %v", out)
 	}
 	for _, unit := range units {
-		if state := strings.TrimSpace(p.Sh(unitDir+`systemctl $s is-active "$1" || true`, unit)); state != "active" {
+		if state := strings.TrimSpace(p.Sh(scope+`systemctl $s is-active "$1" || true`, unit)); state != "active" {
 			p.t.Errorf("%s is %s", unit, state)
 		}
 	}
@@ -117,9 +126,10 @@ func readOnly(p *Project) {
 	p.Do("install")
 	one := p.PIDs("one")
 	p.Declare(app("one").With(App{"env": App{"NEW": "1"}}), app("two"))
-	out := p.changed("mount --bind /etc /etc && mount -o remount,bind,ro /etc", "install")
-	if out.Code != 1 || !strings.Contains(out.Stderr, "read-only") || !strings.Contains(out.Stderr, "/etc/systemd/system") {
-		p.t.Errorf("with a read-only /etc: %v", out)
+	u := p.Dirs().Units
+	out := p.changed("mount --bind "+u+" "+u+" && mount -o remount,bind,ro "+u, "install")
+	if out.Code != 1 || !strings.Contains(out.Stderr, "read-only") || !strings.Contains(out.Stderr, u) {
+		p.t.Errorf("with a read-only %s: %v", u, out)
 	}
 	p.Same("one", one)
 	p.Expect(map[string]string{"one": "online"})
@@ -132,7 +142,7 @@ func fullDisk(p *Project) {
 	p.Do("install")
 	one := p.PIDs("one")
 	p.Declare(app("one").With(App{"env": App{"NEW": strings.Repeat("x", 100_000)}}), app("two"))
-	out := p.changed(`mkdir -p /run/small && mount -t tmpfs -o size=20m tmpfs /run/small && cp -a /etc/systemd/system/. /run/small/ && mount --bind /run/small /etc/systemd/system && { cat /dev/zero >/run/small/zero; truncate -s -40k /run/small/zero; } 2>/dev/null`, "install")
+	out := p.changed(`u=`+p.Dirs().Units+`; mkdir -p /run/small && mount -t tmpfs -o size=20m tmpfs /run/small && cp -a $u/. /run/small/ && mount --bind /run/small $u && { cat /dev/zero >/run/small/zero; truncate -s -40k /run/small/zero; } 2>/dev/null`, "install")
 	if out.Code != 1 || !strings.Contains(out.Stderr, "no space left") {
 		p.t.Errorf("with a full disk: %v", out)
 	}
@@ -142,10 +152,22 @@ func fullDisk(p *Project) {
 	p.Expect(map[string]string{"one": "online", "two": "online"})
 }
 
-// Someone else has systemd reload all the time.
+// Someone else has the engine read its files all the time.
 func reloading(p *Project) {
 	apps := []App{app("one"), app("two"), app("three")}
-	p.Sh(unitDir + `(for i in {1..100}; do systemctl $s daemon-reload; done) >/dev/null 2>&1 & echo $! >reloader`)
+	over, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				p.Reread(p.t.Context()) // it may be refused when it is asked too often
+			}
+		}
+	}()
+	defer func() { close(over); <-ended }()
 	for i := range 4 {
 		for n := range apps {
 			apps[n] = apps[n].With(App{"env": App{"ROUND": i}})
@@ -153,7 +175,6 @@ func reloading(p *Project) {
 		p.Declare(apps...)
 		p.Do("install")
 	}
-	p.Sh(`kill $(cat reloader) 2>/dev/null || true`)
 	p.Expect(map[string]string{"one": "online", "two": "online", "three": "online"})
 	for _, name := range []string{"one", "two", "three"} {
 		if got := p.Environ(p.PID(name))["ROUND"]; got != "3" {

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"gm/engine"
 	"gm/testbed"
 )
 
@@ -30,6 +32,27 @@ func (c *container) Reboot(t testing.TB) {
 
 func (c *container) Projects() (inside, outside string) { return "/share", c.Share() }
 
+func (c *container) Dirs() engine.Dirs {
+	if c.user == "" {
+		return engine.Dirs{Units: "/etc/systemd/system", Env: "/etc/gm", Run: "/run/gm"}
+	}
+	config := "/home/" + c.user + "/.config"
+	id, err := c.RunAs(context.Background(), c.user, "id", "-u")
+	if err != nil {
+		return engine.Dirs{}
+	}
+	return engine.Dirs{User: true, Units: config + "/systemd/user", Env: config + "/gm", Run: "/run/user/" + strings.TrimSpace(id) + "/gm"}
+}
+
+func (c *container) Reread(ctx context.Context) error {
+	scope := "--system"
+	if c.user != "" {
+		scope = "--user"
+	}
+	_, _, err := c.Capture(ctx, c.user, "systemctl", scope, "daemon-reload")
+	return err
+}
+
 func (c *container) Run(ctx context.Context, dir string, argv ...string) Output {
 	argv = append([]string{"env", "-C", dir}, argv...)
 	stdout, stderr, err := c.Capture(ctx, c.user, argv...)
@@ -51,13 +74,16 @@ func bootContainer(t testing.TB) *container {
 }
 
 // buildGm builds gm without C libraries, so that it runs in every suite.
-func buildGm(t testing.TB, target string) {
+func buildGm(t testing.TB, target string) { build(t, target, "./cmd/gm") }
+
+// build builds a command of this module.
+func build(t testing.TB, target, command string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", target, "./cmd/gm")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", target, command)
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("cannot build gm: %v\n%s", err, out)
+		t.Fatalf("cannot build %s: %v\n%s", command, err, out)
 	}
 }
 

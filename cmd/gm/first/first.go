@@ -1,5 +1,5 @@
-// Package first answers `gm version` before the rest of the program is
-// initialised.
+// Package first answers `gm version`, and makes a process of a supervisor into
+// the program of a unit, before the rest of gm is initialised.
 //
 // The packages that evaluate JavaScript, read YAML and load BPF programs take
 // longer to initialise than an empty Go program takes to run, and a program
@@ -12,6 +12,8 @@ package first
 import (
 	"os"
 	"runtime"
+
+	"gm/engine/native/shim"
 )
 
 // Version is set by the linker: -ldflags "-X gm/cmd/gm/first.Version=1.2.3".
@@ -19,6 +21,9 @@ import (
 var Version string
 
 func init() {
+	if len(os.Args) == 3 && os.Args[1] == shim.Argument {
+		os.Exit(shim.Run(os.Args[2]))
+	}
 	if Version == "" || len(os.Args) != 2 || os.Args[1] != "version" && os.Args[1] != "--version" {
 		return
 	}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "runtime/debug"
+
+// settleDown gives memory back that only the start of a supervisor needed.
+func settleDown() { debug.FreeOSMemory() }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package native
+
+import "testing"
+
+func setSubreaper(testing.TB, bool) {}
