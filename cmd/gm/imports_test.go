@@ -20,7 +20,6 @@ import (
 //	diag < units < translate
 //	diag, units < engine < engine/systemd, engine/native
 //	disk < engine
-//	watch < engine/native
 //	engine/native/shim < engine/native, cmd/gm/first
 //	all of these < cmd/gm
 const lattice = `
@@ -32,7 +31,7 @@ const lattice = `
 	engine:         disk diag units
 	engine/systemd: engine diag units
 	engine/native/shim:
-	engine/native:  engine diag units disk watch engine/native/shim
+	engine/native:  engine diag units engine/native/shim
 	watch:
 	bench:
 	cmd/gm:         disk diag units translate engine engine/systemd engine/native watch cmd/gm/first
