@@ -571,3 +571,23 @@ func TestApplyPauses(t *testing.T) {
 		nothingLeft(t, f)
 	})
 }
+
+// What an app needs says itself why it is not there: its socket, say.
+func TestLogOfWhatIsNeeded(t *testing.T) {
+	f := installed(t, compileSet(t, `[{"name": "web", "script": "ok.js", "systemd": {"listen": [3000]}}]`))
+	have, err := Observe(t.Context(), f, "shop", Brief)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &apply{e: f, dirs: f.Dirs(), plan: &Plan{Project: "shop"}, have: have}
+	for result, want := range map[string]bool{"dependency": true, "failed": false} {
+		failure := &Failure{App: "web", Unit: "web.service", Err: &explained{"it failed", &JobError{Result: result}}}
+		told := false
+		for _, line := range a.lastLines(t.Context(), failure) {
+			told = told || string(line.Text) == "web.socket says its last"
+		}
+		if told != want {
+			t.Errorf("%s: the socket's own words are there: %v", result, told)
+		}
+	}
+}

@@ -92,7 +92,8 @@ const (
 	// Full is everything.
 	Full
 	// List is Brief and what a list of apps shows: MainPID, Since, Restarts, Result,
-	// Exit, CPU, Memory, Measured, User and Next, for half of what Full takes.
+	// Exit, CPU, Memory, Measured and what they were before, User and Next, for half of
+	// what Full takes.
 	List
 	// Usage is CPU, Memory and Measured alone, which cost no call to the manager: the
 	// second of two readings, from which a share of a CPU is computed.
@@ -118,6 +119,11 @@ type UnitState struct {
 	CPU      time.Duration // used since the unit started, -1 if unknown
 	Memory   int64         // bytes in use, -1 if unknown
 	Measured time.Time     // when CPU was read
+	// CPUBefore is what CPU was at an earlier time, which an engine that knows one tells
+	// with List: when it was last asked, if that was less than a minute ago, or the start of
+	// the process.
+	CPUBefore      time.Duration
+	MeasuredBefore time.Time
 	// MemoryBy is how MemoryMax= is enforced: "cgroup" by the kernel, at once, or
 	// "polling"; "" if there is no limit, or the engine does not say.
 	MemoryBy string

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"gm/units"
 )
@@ -26,6 +27,20 @@ const pendingFile = "pending.json"
 // instances of its templates that the engine has in memory, those that someone
 // started beyond the declared number among them.
 func Observe(ctx context.Context, e Engine, project string, detail Detail) (*State, error) {
+	return observe(ctx, e, project, detail, func(*State) {})
+}
+
+// Outline is Observe for who asks no more of what is installed than Apps, Processes and
+// the verbs do: Set lacks the rest of the units, which is most of it.
+func Outline(ctx context.Context, e Engine, project string, detail Detail) (*State, error) {
+	return observe(ctx, e, project, detail, func(s *State) {
+		s.outlined = true
+		s.Apps()
+	})
+}
+
+// observe has work done with what the files say while the engine is asked.
+func observe(ctx context.Context, e Engine, project string, detail Detail, work func(*State)) (*State, error) {
 	s, err := observeFiles(e.Dirs(), project)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
@@ -33,7 +48,11 @@ func Observe(ctx context.Context, e Engine, project string, detail Detail) (*Sta
 		}
 		return nil, fmt.Errorf("cannot read what is installed: %w", err)
 	}
-	if names := s.unitNames(); len(names) > 0 {
+	names := s.unitNames()
+	var working sync.WaitGroup
+	defer working.Wait()
+	working.Go(func() { work(s) })
+	if len(names) > 0 {
 		if s.Units, err = e.Units(ctx, detail, names); err != nil {
 			return nil, err
 		}
@@ -84,7 +103,7 @@ func observeFiles(d Dirs, project string) (*State, error) {
 	err = sideBySide(len(files), func(i int) (err error) {
 		f := &read[i]
 		f.Path = files[i]
-		if f.Text, err = os.ReadFile(f.Path); errors.Is(err, fs.ErrNotExist) {
+		if f.Text, err = readFile(f.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil // a link to nothing, or gone since
 		} else if err != nil {
 			return err
@@ -323,6 +342,46 @@ func readDir(dir string) ([]fs.DirEntry, error) {
 		return nil, nil
 	}
 	return entries, err
+}
+
+// readFile is os.ReadFile for a thousand small files: that asks for their sizes and
+// whether they can be polled, which takes longer than reading them does.
+func readFile(path string) ([]byte, error) {
+	fd, err := open(path)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for text := (*buf)[:0]; ; {
+		text = slices.Grow(text, 1)
+		*buf = text
+		n, err := syscall.Read(fd, text[len(text):cap(text)])
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return append(make([]byte, 0, len(text)), text...), nil
+		default:
+			text = text[:len(text)+n]
+		}
+	}
+}
+
+var buffers = sync.Pool{New: func() any {
+	const usual = 16 << 10
+	buf := make([]byte, usual)
+	return &buf
+}}
+
+func open(path string) (fd int, err error) {
+	for {
+		if fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err != syscall.EINTR {
+			return fd, err
+		}
+	}
 }
 
 func subdirectories(dir string) ([]string, error) {

@@ -253,6 +253,12 @@ func (v *view) ended(s UnitState) bool {
 	return true
 }
 
+// CPUShareSince returns how much of one CPU a unit used since the earlier time that its
+// engine told, in percent, -1 if that is unknown.
+func CPUShareSince(s UnitState) float64 {
+	return CPUShare(UnitState{CPU: s.CPUBefore, Measured: s.MeasuredBefore}, s)
+}
+
 // CPUShare returns how much of one CPU a unit used between two readings, in
 // percent, -1 if that is unknown.
 func CPUShare(before, after UnitState) float64 {

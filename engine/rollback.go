@@ -247,7 +247,7 @@ func (a *apply) readLogs(ctx context.Context) {
 	defer cancel()
 	for i := range a.failures {
 		f := &a.failures[i]
-		f.Log = a.lastLines(ctx, f.App, f.Unit)
+		f.Log = a.lastLines(ctx, f)
 		// What a process says last is in the log a moment after its end is known.
 		for try := 0; try < logTries && !slices.ContainsFunc(f.Log, isWords); try++ {
 			select {
@@ -255,7 +255,7 @@ func (a *apply) readLogs(ctx context.Context) {
 				return
 			case <-time.After(logPause):
 			}
-			f.Log = a.lastLines(ctx, f.App, f.Unit)
+			f.Log = a.lastLines(ctx, f)
 		}
 	}
 }
@@ -264,14 +264,21 @@ func (a *apply) readLogs(ctx context.Context) {
 func isWords(e LogEntry) bool { return !e.Manager }
 
 // lastLines returns the last lines of a unit since the Apply began, of the
-// engine's log and of the files that its new units name. Logs that cannot be read
-// hide no failure.
-func (a *apply) lastLines(ctx context.Context, app, unit string) []LogEntry {
-	sources := []LogSource{{App: app, Unit: unit}}
-	after := a.filesAfter(app)
+// engine's log and of the files that its new units name. Of one that failed for a unit that it
+// needs, as a socket, those of its companions are among them. Logs that cannot be read hide no
+// failure.
+func (a *apply) lastLines(ctx context.Context, f *Failure) []LogEntry {
+	sources := []LogSource{{App: f.App, Unit: f.Unit}}
+	after := a.filesAfter(f.App)
 	for _, known := range after.Apps() {
-		if fileOf(unit) == known.Unit {
-			sources = Sources(after, a.dirs, []Selection{{App: known, Units: []string{unit}}})
+		if fileOf(f.Unit) != known.Unit {
+			continue
+		}
+		sources = Sources(after, a.dirs, []Selection{{App: known, Units: []string{f.Unit}}})
+		if job := (*JobError)(nil); errors.As(f.Err, &job) && job.Result == "dependency" {
+			for _, unit := range known.Companions {
+				sources = append(sources, LogSource{App: f.App, Unit: unit})
+			}
 		}
 	}
 	var lines []LogEntry

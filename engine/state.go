@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"gm/diag"
 	"gm/units"
@@ -27,8 +28,10 @@ type State struct {
 	// by unit.
 	Pending map[string]string
 
-	units  units.Set // of Files, once Set has been called
-	parsed bool
+	units    units.Set // of Files, once Set has been called
+	parsed   bool
+	outlined bool // Set holds what Outline says
+	apps     []App
 }
 
 // File is an installed file.
@@ -50,14 +53,23 @@ type Link struct {
 // called, and must not be called by two goroutines at once.
 func (s *State) Set() units.Set {
 	if !s.parsed {
-		s.units = parseFiles(s.Files)
+		parse := parseFile
+		if s.outlined {
+			parse = outlineOf
+		}
+		s.units = parseFiles(s.Files, parse)
 		s.parsed = true
 	}
 	return s.units
 }
 
 // Apps returns the installed apps.
-func (s *State) Apps() []App { return Apps(s.Set()) }
+func (s *State) Apps() []App {
+	if s.apps == nil {
+		s.apps = Apps(s.Set())
+	}
+	return slices.Clone(s.apps)
+}
 
 // Base returns a hash of a project's files and links: what a plan starts from.
 func (s *State) Base(project string) string {
@@ -102,13 +114,30 @@ func (s *State) names(project string) nameSet {
 
 // parseFiles parses installed files. What systemd would drop is left out, as
 // systemd does.
-func parseFiles(files []File) units.Set {
+func parseFiles(files []File, parse func(File) units.Unit) units.Set {
 	set := make(units.Set, len(files))
 	_ = sideBySide(len(files), func(i int) error {
-		set[i] = parseFile(files[i])
+		set[i] = parse(files[i])
 		return nil
 	})
 	return set
+}
+
+func outlineOf(f File) units.Unit {
+	return units.ParseOnly(f.Name, diag.NewSource(f.Path, f.Text), func(section, key string) bool {
+		switch section {
+		case "X-Gm", "Install":
+			return true
+		case "Unit":
+			return key == "SourcePath" || key == "Wants" || key == "Requires"
+		case "Service":
+			switch key {
+			case "Type", "Restart", "RestartPreventExitStatus", "User":
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func parseFile(f File) units.Unit {

@@ -61,14 +61,15 @@ func appendSplit(args []string, value string) []string {
 	return args
 }
 
-// expandVariables replaces "${NAME}" and halves "$$"; any other "$" is itself.
+// expandVariables replaces "${NAME}" and halves "$$"; any other "$" is itself, as that of
+// a shell's "${NAME:-word}".
 func expandVariables(text string, variable func(string) (string, bool)) string {
 	var out strings.Builder
 	for i := 0; i < len(text); i++ {
 		if text[i] == '$' && i+1 < len(text) {
 			if text[i+1] == '$' {
 				i++
-			} else if end := strings.IndexByte(text[i:], '}'); text[i+1] == '{' && end > 0 {
+			} else if end := strings.IndexByte(text[i:], '}'); text[i+1] == '{' && end > 0 && !strings.Contains(text[i:i+end], ":") {
 				value, _ := variable(text[i+2 : i+end])
 				out.WriteString(value)
 				i += end

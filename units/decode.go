@@ -125,24 +125,27 @@ func parseWords(text string) (Value, error) {
 	}
 }
 
-func parseAssigns(text string) ([]Value, error) {
-	var values []Value
+// parseAssigns returns those that can be read with the error of one that cannot be: systemd
+// leaves out that one.
+func parseAssigns(text string) (values []Value, wrong error) {
 	for rest := text; ; {
 		word, tail, err := nextWord(rest, true)
 		if err != nil {
-			return nil, err
+			return values, errors.Join(wrong, err)
 		}
 		if tail == noMore {
-			return values, nil
+			return values, wrong
 		}
 		rest = tail
 		name, value, found := strings.Cut(word, "=")
 		if !found {
-			return nil, fmt.Errorf(`%q is no NAME=value; a value with blanks needs quotes around the whole assignment: "NAME=a b"`, clip(word))
+			wrong = fmt.Errorf(`%q is no NAME=value; a value with blanks needs quotes around the whole assignment: "NAME=a b"`, clip(word))
+			continue
 		}
 		a, err := NewAssign(name, Spec(value))
 		if err != nil {
-			return nil, err
+			wrong = err
+			continue
 		}
 		values = append(values, a)
 	}
@@ -150,7 +153,21 @@ func parseAssigns(text string) ([]Value, error) {
 
 const blanks = " \t\n\r"
 
-func isBlank(c byte) bool { return strings.IndexByte(blanks, c) >= 0 }
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func trimLeft(text string) string {
+	for text != "" && isBlank(text[0]) {
+		text = text[1:]
+	}
+	return text
+}
+
+func trimRight(text string) string {
+	for text != "" && isBlank(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
 
 // noMore is what nextWord returns instead of a rest when there was no word; no
 // unit holds it.
@@ -317,23 +334,25 @@ func parseSpan(text string) (Span, error) {
 	if text == "infinity" {
 		return InfiniteSpan, nil
 	}
-	bad := fmt.Errorf("%q is no length of time; seconds are expected, or something like 100ms or 1min 30s", clip(text))
-	tooLong := fmt.Errorf("%q is longer than 292 years; write infinity", clip(text))
+	bad := func() error {
+		return fmt.Errorf("%q is no length of time; seconds are expected, or something like 100ms or 1min 30s", clip(text))
+	}
+	tooLong := func() error { return fmt.Errorf("%q is longer than 292 years; write infinity", clip(text)) }
 	total := time.Duration(0)
 	rest := strings.Trim(text, blanks)
 	if rest == "" {
-		return 0, bad
+		return 0, bad()
 	}
 	for rest != "" {
 		digits, fraction, tail := cutNumber(rest)
 		if digits == "" && fraction == "" || strings.HasSuffix(rest[:len(rest)-len(tail)], ".") {
-			return 0, bad
+			return 0, bad()
 		}
 		n := int64(0)
 		if digits != "" {
 			var err error
 			if n, err = strconv.ParseInt(digits, 10, 64); err != nil {
-				return 0, tooLong
+				return 0, tooLong()
 			}
 		}
 		tail = strings.TrimLeft(tail, blanks)
@@ -343,11 +362,11 @@ func parseSpan(text string) (Span, error) {
 		}
 		unit, ok := spanUnit(tail[:end])
 		if !ok || end == 0 && strings.HasPrefix(tail, ".") {
-			return 0, bad
+			return 0, bad()
 		}
 		rest = strings.TrimLeft(tail[end:], blanks)
 		if n > math.MaxInt64/int64(unit) {
-			return 0, tooLong
+			return 0, tooLong()
 		}
 		span := time.Duration(n) * unit
 		// systemd counts a fraction in whole microseconds, digit by digit.
@@ -356,7 +375,7 @@ func parseSpan(text string) (Span, error) {
 			fraction = fraction[1:]
 		}
 		if total += span; span < 0 || total < 0 || Span(total) == InfiniteSpan {
-			return 0, tooLong
+			return 0, tooLong()
 		}
 	}
 	return Span(total), nil

@@ -2,6 +2,7 @@ package units
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,17 @@ var sameUnit = cmp.Options{cmpopts.IgnoreFields(Directive{}, "From"), cmpopts.Eq
 
 func parse(t *testing.T, name, text string) (Unit, diag.List) {
 	t.Helper()
-	return Parse(name, diag.NewSource(name, []byte(text)))
+	u, list := Parse(name, diag.NewSource(name, []byte(text)))
+	for _, odd := range []bool{false, true} {
+		wanted := func(section, key string) bool { return len(section+key)%2 == 1 == odd }
+		want := u
+		want.Directives = slices.DeleteFunc(slices.Clone(u.Directives), func(d Directive) bool { return !wanted(d.Section, d.Key) })
+		got := ParseOnly(name, diag.NewSource(name, []byte(text)), wanted)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreTypes(diag.Range{})); diff != "" {
+			t.Errorf("ParseOnly(%q) (-what Parse has of that +got):\n%s", text, diff)
+		}
+	}
+	return u, list
 }
 
 // problems are the messages of l as a person reads them, without the excerpts.
@@ -336,7 +347,7 @@ func FuzzParse(f *testing.F) {
 		if isEnv {
 			name = "a.env"
 		}
-		u, _ := Parse(name, diag.NewSource(name, []byte(text)))
+		u, _ := parse(t, name, text)
 		file := Render(u)
 		if !utf8.Valid(file) {
 			t.Fatalf("Render is not UTF-8: %q", file)

@@ -126,7 +126,7 @@ func noDeclaration(dir string) error {
 	}
 	return &failure{statusInvalid, codeNoDeclaration,
 		fmt.Sprintf("there is no declaration %s; looked for %s", where, strings.Join(declarationNames, ", ")),
-		"name the file: gm gen FILE, or - for standard input"}
+		"name the file, or - for standard input"}
 }
 
 func cannotRead(name string, err error) error {

@@ -29,6 +29,10 @@ type engineOptions struct {
 	// starts says that the command starts apps: gm's own supervisor is then to run before
 	// anything is looked at, with all that is enabled.
 	starts bool
+	// started is set when that was done for this command.
+	started bool
+	// outline says that outlines of the unit files are enough.
+	outline bool
 }
 
 func (o *engineOptions) addEngineFlag(cmd *cobra.Command) {

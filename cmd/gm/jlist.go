@@ -39,10 +39,12 @@ func (c *caller) jlist(ctx context.Context, o *engineOptions) error {
 		return err
 	}
 	defer e.Close()
+	c.collectLittle()
 	l, err := c.observe(ctx, e, nil, engine.List)
 	if err != nil {
 		return err
 	}
+	l.average = true // as PM2's
 	if err := l.measure(ctx, nil); err != nil {
 		return err
 	}

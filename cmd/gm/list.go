@@ -85,10 +85,12 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		}
 		return err
 	}
-	l, err := c.observe(ctx, e, selectors, engine.List)
+	c.collectLittle()
+	l, err := c.outline(ctx, e, selectors)
 	if err != nil {
 		return err
 	}
+	l.average = o.json
 	if !o.mini {
 		if err := l.measure(ctx, nil); err != nil {
 			return err
@@ -138,13 +140,13 @@ func (c *caller) render(l *listing, o *listOptions, order order) ([]byte, error)
 	switch {
 	case o.json:
 		order.sort(groups)
+		if o.watch == "" {
+			return l.pages(groups)
+		}
 		var out bytes.Buffer
 		encoder := json.NewEncoder(&out)
 		encoder.SetEscapeHTML(false)
-		if o.watch == "" {
-			encoder.SetIndent("", "  ")
-		}
-		err := encoder.Encode(l.document(groups, o.watch != ""))
+		err := encoder.Encode(l.document(groups, true))
 		return out.Bytes(), err
 	case len(groups) == 0:
 		return nil, nil
@@ -168,6 +170,9 @@ type listing struct {
 	// cpu is how much of one CPU each unit uses, in percent; a unit that is missing
 	// is not known.
 	cpu map[string]float64
+	// average says that the use of CPUs since processes were started is as good as that of
+	// the last minute: a script does not wait for what a person wants to see.
+	average bool
 	// user is whom an app without a user of its own runs as.
 	user string
 	at   time.Time
@@ -182,6 +187,19 @@ func (c *caller) observe(ctx context.Context, e engine.Engine, selectors []strin
 	if err != nil {
 		return nil, engineFailure(err)
 	}
+	return c.newListing(e, state, selectors)
+}
+
+// outline is observe for who needs no more than a list tells.
+func (c *caller) outline(ctx context.Context, e engine.Engine, selectors []string) (*listing, error) {
+	state, err := engine.Outline(ctx, e, "", engine.List)
+	if err != nil {
+		return nil, engineFailure(err)
+	}
+	return c.newListing(e, state, selectors)
+}
+
+func (c *caller) newListing(e engine.Engine, state *engine.State, selectors []string) (*listing, error) {
 	l := &listing{engine: e, state: state, processes: engine.Processes(state), user: "root", at: time.Now()}
 	if e.Dirs().User {
 		if u, err := user.Current(); err == nil {
@@ -217,8 +235,13 @@ func (l *listing) keep(selected []engine.Selection) {
 // process that does not let go of its CPU once a tick, which is up to 10 ms.
 const cpuWindow = 60 * time.Millisecond
 
-// measure computes the use of CPUs since an earlier listing, or else reads twice. It
-// does not count from when this listing was read: gm has kept the CPUs busy since.
+// recent is how long ago an earlier reading of the engine's may be that says what a unit
+// does now.
+const recent = 65 * time.Second
+
+// measure computes the use of CPUs since an earlier listing, or since an earlier time that the
+// engine tells, or else reads twice. It does not count from when this listing was read: gm has
+// kept the CPUs busy since.
 func (l *listing) measure(ctx context.Context, before *listing) error {
 	l.cpu = map[string]float64{}
 	var running []string
@@ -227,7 +250,7 @@ func (l *listing) measure(ctx context.Context, before *listing) error {
 			running = append(running, p.Unit)
 		}
 	}
-	if len(running) == 0 {
+	if len(running) == 0 || before == nil && l.told(running) {
 		return nil
 	}
 	var first map[string]engine.UnitState
@@ -254,6 +277,21 @@ func (l *listing) measure(ctx context.Context, before *listing) error {
 		}
 	}
 	return nil
+}
+
+// told computes the use of CPUs by what the engine says that it was before, if it says so of
+// all units.
+func (l *listing) told(running []string) bool {
+	for _, unit := range running {
+		s := l.state.Units[unit]
+		share := engine.CPUShareSince(s)
+		if share < 0 || !l.average && s.Measured.Sub(s.MeasuredBefore) > recent {
+			clear(l.cpu)
+			return false
+		}
+		l.cpu[unit] = share
+	}
+	return true
 }
 
 // group is one line of the list: an app, or one of its instances.

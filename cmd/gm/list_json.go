@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
 	"time"
 
@@ -75,6 +77,77 @@ func (l *listing) document(groups []group, timed bool) document {
 		d.Apps = append(d.Apps, l.listedApp(&groups[i]))
 	}
 	return d
+}
+
+// pages returns the document of groups for a person to read.
+func (l *listing) pages(groups []group) ([]byte, error) {
+	const usual = 1 << 10 // bytes of an app
+	out := make([]byte, 0, 64+usual*len(groups))
+	if len(groups) == 0 {
+		return append(out, "{\n  \"apps\": []\n}\n"...), nil
+	}
+	out = append(out, "{\n  \"apps\": [\n"...)
+	var one bytes.Buffer
+	encoder := json.NewEncoder(&one)
+	encoder.SetEscapeHTML(false)
+	for i := range groups {
+		one.Reset()
+		if err := encoder.Encode(l.listedApp(&groups[i])); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out = append(out, ",\n"...)
+		}
+		out = append(out, "    "...)
+		out = appendIndented(out, bytes.TrimSuffix(one.Bytes(), []byte("\n")), 2)
+	}
+	return append(out, "\n  ]\n}\n"...), nil
+}
+
+// appendIndented writes JSON that has no blanks as json.Indent does, which knows less of what
+// it is given and takes ten times as long.
+func appendIndented(out, compact []byte, depth int) []byte {
+	newline := func() {
+		out = append(out, '\n')
+		for range depth {
+			out = append(out, "  "...)
+		}
+	}
+	for i := 0; i < len(compact); i++ {
+		switch c := compact[i]; c {
+		case '{', '[':
+			out = append(out, c)
+			if next := compact[i+1]; next == '}' || next == ']' {
+				out = append(out, next)
+				i++
+			} else {
+				depth++
+				newline()
+			}
+		case '}', ']':
+			depth--
+			newline()
+			out = append(out, c)
+		case ',':
+			out = append(out, c)
+			newline()
+		case ':':
+			out = append(out, ": "...)
+		case '"':
+			end := i + 1
+			for compact[end] != '"' {
+				if compact[end] == '\\' {
+					end++
+				}
+				end++
+			}
+			out = append(out, compact[i:end+1]...)
+			i = end
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func (l *listing) listedApp(g *group) listedApp {

@@ -27,9 +27,13 @@ var listed = time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 type machine struct {
 	engine.Engine
 	usage []map[string]engine.UnitState // one reading after the other
+	dirs  engine.Dirs                   // if others than the usual ones
 }
 
 func (m *machine) Dirs() engine.Dirs {
+	if m.dirs.Units != "" {
+		return m.dirs
+	}
 	return engine.Dirs{Units: "/etc/systemd/system", Env: "/etc/gm", Run: "/run/gm"}
 }
 

@@ -27,7 +27,7 @@ func (c *caller) watchList(ctx context.Context, e engine.Engine, o *listOptions,
 	defer changes.close()
 	var before *listing
 	for {
-		l, err := c.observe(ctx, e, selectors, engine.List)
+		l, err := c.outline(ctx, e, selectors)
 		if err == nil {
 			err = changes.follow(ctx, l)
 		}

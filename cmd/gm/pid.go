@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"gm/engine"
 )
 
 func newPidCmd(c *caller) *cobra.Command {
@@ -32,7 +30,7 @@ func (c *caller) pid(ctx context.Context, o *engineOptions, selectors []string) 
 		return err
 	}
 	defer e.Close()
-	l, err := c.observe(ctx, e, selectors, engine.List)
+	l, err := c.outline(ctx, e, selectors)
 	if err != nil {
 		return err
 	}

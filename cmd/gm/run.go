@@ -101,9 +101,15 @@ cannot be reached, or the caller may not.`,
 var insteadOf = map[string]string{
 	"save":       "not needed: what gm installs starts at boot, until gm stop (without systemd, after gm startup)",
 	"dump":       "not needed: what gm installs starts at boot, until gm stop (without systemd, after gm startup)",
-	"resurrect":  "not needed: what gm installs starts at boot; gm start all starts what was stopped",
+	"resurrect":  "not needed: what gm installs starts at boot (without systemd, after gm startup); gm start all starts what was stopped",
+	"cleardump":  "not needed: there is no dump; gm uninstall takes everything away",
+	"update":     "under systemd not needed; gm supervise --replace puts a new gm in the place of a supervisor of its own",
+	"reloadLogs": "no log file is opened again: give logrotate copytruncate, or without systemd declare systemd.log_max_size",
 	"monit":      "gm list --watch",
 	"prettylist": "gm list --json",
+	"id":         "apps have names and no numbers; gm list shows them",
+	"init":       "write processes.json: [{\"name\": \"app\", \"script\": \"app.js\"}]; gm schema helps an editor",
+	"ecosystem":  "write processes.json: [{\"name\": \"app\", \"script\": \"app.js\"}]; gm schema helps an editor",
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
@@ -145,6 +146,7 @@ type foreground struct {
 	home    native.Home
 	e       *native.Client
 	out     *prefixer
+	notices chan func() // what is yet to be said
 	signals <-chan os.Signal
 
 	apps []engine.App
@@ -163,7 +165,9 @@ func (r *foreground) run() (status int, err error) {
 	if err := r.install(ctx); err != nil {
 		return 0, err
 	}
+	defer r.speak()()
 	broken := make(chan error, 1)
+	complaints := broken // of which one is enough
 	r.out = newPrefixer(r.c, r.o, r.apps, func(err error) {
 		select {
 		case broken <- err:
@@ -173,10 +177,7 @@ func (r *foreground) run() (status int, err error) {
 	ready, done := make(chan struct{}), make(chan error, 1)
 	options := r.c.supervisorOptions(r.home, r.w.user)
 	options.Environ, options.Output = r.c.environ, r.out.line
-	options.Ready = func() {
-		close(ready)
-		time.AfterFunc(settled, settleDown)
-	}
+	options.Ready = func() { close(ready) }
 	go func() { done <- native.Run(ctx, options) }()
 	select {
 	case <-ready:
@@ -213,7 +214,7 @@ func (r *foreground) run() (status int, err error) {
 				status = 128 + int(syscall.SIGINT)
 				r.killAll()
 			default:
-				r.out.say("stopping all apps")
+				r.tell(func() { r.out.say("stopping all apps") })
 				stop(statusDone)
 			}
 		case u, ok := <-changes:
@@ -234,7 +235,8 @@ func (r *foreground) run() (status int, err error) {
 				stop(statusFailed)
 				r.c.report(machineFailure(err))
 			}
-		case err := <-broken:
+		case err := <-complaints:
+			complaints = nil
 			stop(statusFailed)
 			r.c.report(r.c.outError(err))
 		case err := <-done:
@@ -314,9 +316,40 @@ func (r *foreground) sayEnded(u engine.UnitState, ending bool) {
 	started := !u.Started.IsZero() || u.Active == "failed" || restarts(u)
 	this := end{u.Exit, u.Result, u.Active == "failed"}
 	if started && r.ends[u.Name] != this && !ending {
-		r.out.about(u)
+		r.tell(func() { r.out.about(u) })
 	}
 	r.ends[u.Name] = this
+}
+
+// lastWords is how long a reader that does not read can keep gm run from ending.
+const lastWords = time.Second
+
+// speak begins to say what tell is given, until the function that it returns is called. Whoever
+// reads it may have stopped to: signals are to be obeyed all the same.
+func (r *foreground) speak() (end func()) {
+	r.notices = make(chan func(), 256)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for say := range r.notices {
+			say()
+		}
+	}()
+	return func() {
+		close(r.notices)
+		select {
+		case <-said:
+		case <-time.After(lastWords):
+		}
+	}
+}
+
+// tell has something said. It is left out when nobody has read for long.
+func (r *foreground) tell(say func()) {
+	select {
+	case r.notices <- say:
+	default:
+	}
 }
 
 // end is what tells one end of a process from another.
@@ -432,38 +465,112 @@ func (r *foreground) running(names []string) map[string]engine.UnitState {
 // touched. What is put there is gone after the run, as nobody asked for it to be
 // installed.
 func (c *caller) foregroundHome(userScope bool) (home native.Home, tidy func(), err error) {
-	why := ""
 	home, err = c.home(userScope)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := c.clearForeground(context.Background(), home, userScope); err != nil {
-		return "", nil, err
+	c.clearApart(userScope)
+	tidy, why, err := c.takeForeground(home, userScope)
+	if err != nil || why == "" {
+		return home, tidy, err
 	}
-	entries, err := os.ReadDir(home.Units())
-	switch {
-	case supervised(home, userScope):
-		why = fmt.Sprintf("%s has a supervisor", home)
-	case len(entries) > 0:
-		why = fmt.Sprintf("apps are installed in %s", home)
-	case err != nil && !isNotExist(err):
-		why = fmt.Sprintf("cannot use %s: %s", home, reason(err))
-	default:
-		if err = os.MkdirAll(home.Run(), 0o700); err == nil {
-			err = os.WriteFile(foregroundNote(home), nil, 0o600)
-		}
-		if err == nil {
-			return home, func() { emptyForeground(home) }, nil
-		}
-		why = fmt.Sprintf("cannot use %s: %s", home, reason(err))
+	dir, err := os.MkdirTemp("", apart)
+	release := func() {}
+	if err == nil {
+		release, err = claimForeground(native.Home(dir))
 	}
-	dir, err := os.MkdirTemp("", "gm-run-")
 	if err != nil {
 		return "", nil, &failure{statusFailed, "cannot-write", fmt.Sprintf("%s; and a directory for this run cannot be made: %s", why, reason(err)),
 			"set GM_HOME to a directory that can be written"}
 	}
 	fmt.Fprintf(c.err, "gm: %s; this run is apart: GM_HOME=%s gm list\n", why, dir)
-	return native.Home(dir), func() { _ = os.RemoveAll(dir) }, nil
+	return native.Home(dir), func() {
+		_ = os.RemoveAll(dir)
+		release()
+	}, nil
+}
+
+// apart begins the names of directories that a gm run has for itself.
+const apart = "gm-run-"
+
+// clearApart ends and removes what a gm run has left in a directory of its own that was killed.
+// Nobody else looks there.
+func (c *caller) clearApart(userScope bool) {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), apart+"*"))
+	for _, dir := range dirs {
+		info, err := os.Lstat(dir)
+		if err != nil || info.Mode().Type() != fs.ModeDir || info.Mode().Perm() != 0o700 {
+			continue
+		}
+		// What another user has put there is not to be run as this one.
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+			continue
+		}
+		home := native.Home(dir)
+		if !exists(home.Run()) {
+			continue // it begins
+		}
+		release, err := claimForeground(home)
+		if err != nil {
+			continue // it runs
+		}
+		if !supervised(home, userScope) && c.endLeft(context.Background(), home, userScope) == nil {
+			_ = os.RemoveAll(dir)
+		}
+		release()
+	}
+}
+
+// takeForeground makes a home that of this gm run, or says why it cannot be.
+func (c *caller) takeForeground(home native.Home, userScope bool) (tidy func(), why string, err error) {
+	release, err := claimForeground(home)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Sprintf("another gm run uses %s", home), nil
+	}
+	if err != nil {
+		return nil, fmt.Sprintf("cannot use %s: %s", home, reason(err)), nil
+	}
+	defer func() {
+		if tidy == nil {
+			release()
+		}
+	}()
+	if err := c.clearLeft(context.Background(), home, userScope); err != nil {
+		return nil, "", err
+	}
+	entries, err := os.ReadDir(home.Units())
+	switch {
+	case supervised(home, userScope):
+		return nil, fmt.Sprintf("%s has a supervisor", home), nil
+	case len(entries) > 0:
+		return nil, fmt.Sprintf("apps are installed in %s", home), nil
+	case err == nil || isNotExist(err):
+		err = os.WriteFile(foregroundNote(home), nil, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Sprintf("cannot use %s: %s", home, reason(err)), nil
+	}
+	return func() {
+		emptyForeground(home)
+		release()
+	}, "", nil
+}
+
+// claimForeground has no other gm run use a home, and no supervisor begin in it that would take
+// what is there for what a gm run has left, until release is called. EWOULDBLOCK: another does.
+func claimForeground(home native.Home) (release func(), err error) {
+	if err := os.MkdirAll(home.Run(), 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(home.Run())
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return func() { dir.Close() }, nil
 }
 
 // foregroundNote says that what is installed in a home is that of a gm run.
@@ -484,17 +591,43 @@ func supervised(home native.Home, userScope bool) bool {
 	return err == nil
 }
 
-// clearForeground ends and removes what a gm run has left that was killed.
+// clearForeground ends and removes what a gm run has left that was killed. While one begins, or
+// ends, it waits.
 func (c *caller) clearForeground(ctx context.Context, home native.Home, userScope bool) error {
+	const pause = 10 * time.Millisecond
+	for exists(foregroundNote(home)) && !supervised(home, userScope) {
+		release, err := claimForeground(home)
+		if err == nil {
+			defer release()
+			return c.clearLeft(ctx, home, userScope)
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return machineFailure(fmt.Errorf("cannot clear away what a gm run left in %s: %w", home, err))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return engineFailure(ctx.Err())
+		}
+	}
+	return nil
+}
+
+// clearLeft does what clearForeground is for. The caller has the claim.
+func (c *caller) clearLeft(ctx context.Context, home native.Home, userScope bool) error {
 	if !exists(foregroundNote(home)) || supervised(home, userScope) {
 		return nil
 	}
-	// A supervisor that is to end as soon as it has begun stops what still runs.
-	ended, end := context.WithCancel(ctx)
-	end()
-	if err := native.Run(ended, c.supervisorOptions(home, userScope)); err != nil {
+	if err := c.endLeft(ctx, home, userScope); err != nil {
 		return machineFailure(fmt.Errorf("cannot clear away what a gm run left in %s: %w", home, err))
 	}
 	emptyForeground(home)
 	return nil
+}
+
+// endLeft stops what still runs: by a supervisor that is to end as soon as it has begun.
+func (c *caller) endLeft(ctx context.Context, home native.Home, userScope bool) error {
+	ended, end := context.WithCancel(ctx)
+	end()
+	return native.Run(ended, c.supervisorOptions(home, userScope))
 }

@@ -62,7 +62,7 @@ func (c *caller) scale(o *manageOptions, name, count string) error {
 		if len(selected) != 1 || !selected[0].Whole {
 			return usage("name one app", "%s is not one app as a whole", name)
 		}
-		return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
+		return c.change(ctx, e, selected[0].App.Project, o.lockOptions, engine.Observe, func(have *engine.State) error {
 			selected := current(have, selected)
 			if len(selected) == 0 {
 				return unknownApp(&engine.NoSuchApp{Selector: name}, "")

@@ -86,9 +86,7 @@ func (c *caller) supervise(o *superviseOptions) error {
 	options.Ready = func() {
 		c.journal("supervises %s", home)
 		native.Ready(o.readyFD)
-		time.AfterFunc(settled, settleDown)
 	}
-	debug.SetGCPercent(collectAt)
 	stopReloads := c.reloadOnHangup(home, userScope)
 	defer stopReloads()
 	for {
@@ -113,8 +111,9 @@ func (c *caller) supervise(o *superviseOptions) error {
 
 // supervisorOptions is what any supervisor of this caller's runs with.
 func (c *caller) supervisorOptions(home native.Home, userScope bool) native.Options {
+	debug.SetGCPercent(collectAt)
 	return native.Options{
-		Home: home, User: userScope, Environ: c.appEnviron(userScope), Program: lastingExecutable(), Version: version(),
+		Home: home, User: userScope, Quiet: settleDown, Environ: c.appEnviron(userScope), Program: lastingExecutable(), Version: version(),
 		InProcess: inProcess(func() (engine.Engine, error) {
 			return native.Open(native.ClientOptions{Home: home, User: userScope}), nil
 		}),
@@ -130,9 +129,6 @@ func (c *caller) journal(text string, args ...any) {
 // collectAt has the garbage collector run early: a supervisor makes little garbage, so
 // that this costs next to no time.
 const collectAt = 25
-
-// settled is when the apps of a boot are up, mostly.
-const settled = 2 * time.Second
 
 // superviseCommand is the command line of a supervisor.
 func superviseCommand(program string, userScope bool) []string {

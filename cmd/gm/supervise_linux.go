@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleDown gives back what only the start of a supervisor needed: free memory, and
-// the pages of the program that made a compiler of JavaScript and YAML ready. Those
-// are read-only pages of a file, so that whatever is needed comes back from the
+// settleDown gives back what only the work of a supervisor needed: free memory, and
+// the pages of the program that did it, or made a compiler of JavaScript and YAML
+// ready. Those are read-only pages of a file, so that whatever is needed comes back from the
 // page cache by itself.
 func settleDown() {
 	debug.FreeOSMemory()

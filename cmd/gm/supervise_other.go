@@ -4,5 +4,5 @@ package main
 
 import "runtime/debug"
 
-// settleDown gives memory back that only the start of a supervisor needed.
+// settleDown gives memory back that only the work of a supervisor needed.
 func settleDown() { debug.FreeOSMemory() }

@@ -163,7 +163,7 @@ func installedProjects(have *engine.State) []string {
 
 // uninstallProject removes one project.
 func (c *caller) uninstallProject(ctx context.Context, e engine.Engine, o *uninstallOptions, project string) error {
-	return c.change(ctx, e, project, o.lockOptions, func(have *engine.State) error {
+	return c.change(ctx, e, project, o.lockOptions, engine.Outline, func(have *engine.State) error {
 		p := engine.PlanUninstall(have, project)
 		files, links := 0, 0
 		for _, a := range p.Apps {

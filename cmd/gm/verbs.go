@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/engine"
+	"gm/engine/native"
 	"gm/units"
 )
 
@@ -233,15 +234,15 @@ func (c *caller) isFile(arg string) (bool, error) {
 	if arg == "" || isRegexp || !hasSuffix(declarationSuffixes) && !hasSuffix(scriptSuffixes) && !strings.Contains(arg, "/") && arg != "." && arg != ".." {
 		return false, nil
 	}
+	base := filepath.Base(arg)
+	declares := slices.Contains(declarationNames, base) || strings.Contains(base, ".config.")
 	info, err := os.Stat(c.abs(arg))
 	if err != nil {
-		if strings.Contains(arg, "/") {
+		if declares || strings.Contains(arg, "/") {
 			return false, cannotRead(arg, err)
 		}
 		return false, nil
 	}
-	base := filepath.Base(arg)
-	declares := slices.Contains(declarationNames, base) || strings.Contains(base, ".config.")
 	if !info.IsDir() && hasSuffix(scriptSuffixes) && !declares {
 		app := strings.TrimSuffix(base, filepath.Ext(base))
 		return false, usage(fmt.Sprintf(`write processes.json: [{"name": %q, "script": %q}]`, app, arg),
@@ -289,7 +290,7 @@ func (c *caller) verbFile(cmd *cobra.Command, v *verb, o *verbOptions, args []st
 func (c *caller) act(v *verb, o *verbOptions, choose func(*engine.State) ([]engine.Selection, error)) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	o.engine.starts = v.starts
+	o.engine.starts, o.engine.outline = v.starts, true
 	return c.withSelected(ctx, &o.engine, choose, func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
 		if len(selected) == 0 { // of "all"
 			return c.write([]byte("Nothing is installed.\n"))
@@ -311,20 +312,50 @@ func (c *caller) withSelected(ctx context.Context, o *engineOptions, choose func
 	if err := mayChange(o.user || !o.system && os.Geteuid() != 0); err != nil {
 		return err
 	}
-	e, err := c.openEngine(ctx, o)
+	e, err := c.openEngine(ctx, &engineOptions{engine: o.engine, system: o.system, user: o.user})
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	have, err := engine.Observe(ctx, e, "", engine.Brief)
-	if err != nil {
-		return engineFailure(err)
+	c.collectLittle()
+	for {
+		look := engine.Observe
+		if o.outline {
+			look = engine.Outline
+		}
+		have, err := look(ctx, e, "", engine.Brief)
+		if err != nil {
+			return engineFailure(err)
+		}
+		selected, err := choose(have)
+		if err != nil {
+			return c.selectFailure(err, e.Dirs().User)
+		}
+		if o.starts && len(selected) > 0 {
+			started, err := startIfDown(ctx, e)
+			if err != nil {
+				return engineFailure(err)
+			}
+			if started {
+				o.started = true
+				continue // all that is enabled runs now
+			}
+		}
+		return use(e, have, selected)
 	}
-	selected, err := choose(have)
-	if err != nil {
-		return c.selectFailure(err, e.Dirs().User)
+}
+
+// startIfDown has gm's own supervisor run, if that is the engine: not for a name that is
+// misspelt, so once there is an app to start.
+func startIfDown(ctx context.Context, e engine.Engine) (started bool, err error) {
+	n, own := e.(*native.Client)
+	if !own {
+		return false, nil
 	}
-	return use(e, have, selected)
+	if _, err := n.Info(ctx); !errors.Is(err, engine.ErrUnreachable) {
+		return false, err
+	}
+	return true, n.Start(ctx)
 }
 
 // selectFailure says what is wrong with a selector, and where the app is that the
@@ -355,6 +386,8 @@ func unknownApp(none *engine.NoSuchApp, elsewhere string) error {
 		remedy = elsewhere
 	case len(none.Near) > 0:
 		remedy = "did you mean " + strings.Join(none.Near, ", ") + "?"
+	case slices.Contains(declarationSuffixes, filepath.Ext(none.Selector)), slices.Contains(scriptSuffixes, filepath.Ext(none.Selector)):
+		remedy = "nor is there a file of that name here; gm list shows the apps"
 	case none.Selector != "" && strings.Trim(none.Selector, "0123456789") == "":
 		remedy = "apps have names and no numbers; gm list shows them"
 	}
@@ -371,7 +404,7 @@ func badSelector(err error) error {
 
 // actOn carries out a verb for apps of one project.
 func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOptions, selected []engine.Selection) error {
-	return c.change(ctx, e, selected[0].App.Project, o.lockOptions, func(have *engine.State) error {
+	return c.change(ctx, e, selected[0].App.Project, o.lockOptions, engine.Outline, func(have *engine.State) error {
 		was := selected
 		selected := current(have, selected)
 		if len(selected) == 0 {
@@ -383,7 +416,11 @@ func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOpt
 		for _, s := range selected {
 			names[s.App.Name] = title(s)
 		}
-		if err := c.sayIdle(p, selected, v.idle); err != nil {
+		idle := v.idle
+		if o.engine.started && v.name == "start" {
+			idle = "started with the supervisor"
+		}
+		if err := c.sayIdle(p, selected, idle); err != nil {
 			return err
 		}
 		c.print(planNotes(p))
@@ -398,14 +435,16 @@ func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOpt
 	})
 }
 
-// change holds a project, observes it and has it changed.
-func (c *caller) change(ctx context.Context, e engine.Engine, project string, o lockOptions, do func(*engine.State) error) error {
+// change holds a project, looks at it, by engine.Observe or engine.Outline, and has it changed.
+func (c *caller) change(ctx context.Context, e engine.Engine, project string, o lockOptions,
+	look func(context.Context, engine.Engine, string, engine.Detail) (*engine.State, error), do func(*engine.State) error,
+) error {
 	unlock, err := c.hold(ctx, e, project, o)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	have, err := engine.Observe(ctx, e, project, engine.Brief)
+	have, err := look(ctx, e, project, engine.Brief)
 	if err != nil {
 		return engineFailure(err)
 	}

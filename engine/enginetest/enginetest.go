@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ const deadline = 60 * time.Second
 // Run runs every scenario on a machine, several at a time.
 func Run(t *testing.T, m Machine) {
 	t.Run("group", func(t *testing.T) {
-		gate := make(chan bool, together)
+		gate := make(chan bool, together(m))
 		for i, s := range scenarios {
 			if s.Alone || s.Systemd != "" && m.Engine() != "systemd" {
 				continue
@@ -85,8 +86,16 @@ func Run(t *testing.T, m Machine) {
 	}
 }
 
-// together is how many scenarios run at once: they mostly wait.
-const together = 6
+// most is how many scenarios run at once at most: they mostly wait.
+const most = 6
+
+// together is how many run at once on a machine. A systemd of its own takes its time, too.
+func together(m Machine) int {
+	if m.Engine() == "systemd" {
+		return min(most, runtime.GOMAXPROCS(0))
+	}
+	return most
+}
 
 // names that many scenarios use.
 const declarationName = "processes.json"

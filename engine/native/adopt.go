@@ -147,9 +147,12 @@ func (c *core) adoptStarting(u *unit, at substate, r *record) {
 	s, d := u.service, u.ran.service
 	switch {
 	case at == stateAutoRestart:
-		s.timerAt = later(c.now, r.Since.Add(restartDelay(d, s.restarts)))
+		// The clock may have been set back since.
+		delay := restartDelay(d, s.restarts)
+		s.timerAt = later(c.now, earlier(r.Since.Add(delay), c.now.Add(delay)))
 		s.timer = c.arm(u, s.timerAt, false)
 	case s.main.runs() && at == stateStart && (d.typ == "notify" || d.typ == "oneshot" && len(d.start) == 1):
+		s.unheard = d.typ == "notify"
 		c.limitTime(u, d.timeoutStart)
 	case s.main.runs() && d.typ != "oneshot" && (at == stateStart || at == stateStartPost):
 		c.killControl(u)

@@ -168,6 +168,16 @@ func TestAdoptService(t *testing.T) {
 			end: "activating/start success"},
 		{name: "notify", set: []func(*definition){typ("notify")}, before: start, want: "activating/start success",
 			then: func(r *rig) { r.says("web.service", "READY=1") }, end: "active/running success"},
+		// It said so while no supervisor listened.
+		{name: "notify, unheard", set: []func(*definition){typ("notify")}, before: start, want: "activating/start success",
+			then: func(r *rig) { r.pass(time.Hour) }, end: "active/running success"},
+		{name: "auto-restart, the clock set back", set: []func(*definition){restart("always"), with(func(d *serviceDef) { d.restartSec = 10 * time.Second })},
+			before: func(r *rig) {
+				start(r)
+				r.exits("web.service", 1)
+				r.now = r.now.Add(-time.Hour)
+			}, want: "activating/auto-restart exit-code", then: func(r *rig) { r.pass(10 * time.Second) },
+			did: []string{"main web.service: /bin/web"}, end: "active/running success"},
 		{name: "notify, gone", set: []func(*definition){typ("notify")}, before: start, gone: true, want: "failed/failed exit-unknown",
 			did: []string{"signal web.service all: TERM"}, end: "failed/failed exit-unknown"},
 	} {
@@ -191,6 +201,17 @@ func TestAdoptService(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A supervisor that is killed in the middle of adopting leaves to the next one what it was yet
+// to start.
+func TestAdoptTwice(t *testing.T) {
+	r := newRig(t, newService("web.service"))
+	r.restartCore()
+	r.loadAgain()
+	r.feed(evAdopted{record: record{Unit: "web.service", Active: "inactive", Sub: "dead", Job: "start"}})
+	r.killSupervisor()
+	r.is("web.service", "active/running success")
 }
 
 func TestAdoptKeepsCounters(t *testing.T) {

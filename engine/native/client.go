@@ -216,7 +216,8 @@ func (c *Client) reach(ctx context.Context, when need, want string) (*greeted, e
 		case !left && when&started == 0, !unfinished && when&again != 0:
 			return nil, nil
 		case time.Since(begun) > startLimit && c.o.Home.isLocked():
-			return nil, fmt.Errorf("%w: a supervisor%s has %s locked and does not listen at %s: end that process",
+			return nil, fmt.Errorf("%w: a supervisor%s has %s locked and does not listen at %s: "+
+				"end that process by SIGKILL, and gm takes its apps over as they run",
 				engine.ErrUnreachable, c.o.Home.holder(), c.o.Home, c.o.Home.Socket())
 		case time.Since(begun) > startLimit:
 			return nil, fmt.Errorf("%w: %w", engine.ErrUnreachable, err)

@@ -31,8 +31,11 @@ func TestWithoutSupervisor(t *testing.T) {
 		},
 		"died with apps": func(t *testing.T, h Home) { _ = opened(t, h).save("web.service", &running) },
 		"died with none": func(t *testing.T, h Home) {
-			_ = opened(t, h).save("web.service", &record{Unit: "web.service", Active: "failed"})
+			s := opened(t, h)
+			_ = s.boots(false)
+			_ = s.save("web.service", &record{Unit: "web.service", Active: "failed"})
 		},
+		"died at once": func(t *testing.T, h Home) { opened(t, h) },
 	}
 	calls := map[string]struct {
 		call   func(c *Client, ctx context.Context) error
@@ -61,7 +64,7 @@ func TestWithoutSupervisor(t *testing.T) {
 				prepare(t, h)
 				c := client(t, ClientOptions{Home: h, Start: func(context.Context) error { return starting }})
 				err := tc.call(c, limited(t))
-				wants := tc.starts || state == "died with apps"
+				wants := tc.starts || state == "died with apps" || state == "died at once"
 				switch {
 				case wants != errors.Is(err, starting):
 					t.Errorf("is a supervisor started? got %v", err)

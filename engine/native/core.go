@@ -393,15 +393,23 @@ func (c *core) expand(name string) []string {
 // record returns what is to be saved of a unit; false if nothing is.
 func (c *core) record(name string) (record, bool) {
 	u := c.units[name]
-	if u == nil || u.builtin() || u.state == stateDead && u.job == nil && (u.down.IsZero() || u.def == nil) {
+	if u == nil || u.builtin() {
+		return record{}, false
+	}
+	// It has a job as soon as all units are known.
+	begins := c.adopted.token != 0 && u.state == stateDead && u.service != nil && u.service.afresh
+	if u.state == stateDead && u.job == nil && !begins && (u.down.IsZero() || u.def == nil) {
 		return record{}, false
 	}
 	r := record{
 		Unit: u.name, Active: u.state.active().String(), Sub: u.state.String(),
 		Since: u.since, Starts: u.starts.at, Digest: u.digest,
 	}
-	if u.job != nil {
+	switch {
+	case u.job != nil:
 		r.Job = u.job.typ.String()
+	case begins:
+		r.Job = jobStart.String()
 	}
 	if u.service != nil {
 		u.service.note(&r)

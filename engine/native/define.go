@@ -139,7 +139,7 @@ func (b *builder) misread(m diag.Diagnostic) {
 			b.refused = append(b.refused, line)
 			return
 		}
-		b.d.notes = append(b.d.notes, line+"; the line is ignored")
+		b.d.notes = append(b.d.notes, line+"; that is ignored")
 	}
 }
 

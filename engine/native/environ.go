@@ -1,12 +1,14 @@
 package native
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gm/diag"
 	"gm/units"
@@ -73,6 +75,11 @@ func (e *execDef) fileEnviron(read func(path string) ([]byte, error)) ([]string,
 				}
 				return nil, fmt.Errorf("cannot read the environment file %s: %w", file, err)
 			}
+			if n := notUTF8(text); n > 0 && f.optional {
+				continue
+			} else if n > 0 {
+				return nil, fmt.Errorf("cannot read the environment file %s: line %d is not UTF-8", file, n)
+			}
 			// A line that is wrong is left out, as systemd leaves it out.
 			u, _ := units.Parse("of.env", diag.NewSource(file, text))
 			for _, d := range u.Directives {
@@ -83,6 +90,23 @@ func (e *execDef) fileEnviron(read func(path string) ([]byte, error)) ([]string,
 		}
 	}
 	return pairs, nil
+}
+
+// notUTF8 returns the number of the first line that is not UTF-8, and no comment; 0 if
+// there is none. systemd takes nothing from such a file.
+func notUTF8(text []byte) int {
+	if utf8.Valid(text) {
+		return 0
+	}
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		start := bytes.TrimLeft(line, " \t")
+		if !utf8.Valid(line) && (len(start) == 0 || start[0] != '#' && start[0] != ';') {
+			return n
+		}
+	}
+	return 0
 }
 
 // args returns what the program gets, variables resolved: with the prefix "@" its path

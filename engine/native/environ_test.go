@@ -16,6 +16,7 @@ func TestEnviron(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"a.env": "A=file-a\nB=\"two\nlines\"\n# C=1\nbad line\n", "b.env": "export X=1\nA=file-b\n", "[x].env": "GLOB=1\n",
+		"comment.latin": "# caf\xe9\nA=file\n", "value.latin": "A=1\nB=caf\xe9\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -38,13 +39,16 @@ func TestEnviron(t *testing.T) {
 		{"an escaped pattern", execDef{envFiles: []envFile{{dir + `/\[x].env`, false}}}, append(slices.Clone(base), "GLOB=1"), ""},
 		{"a missing file", execDef{envFiles: []envFile{{dir + "/none", false}}}, nil, "cannot read the environment file " + dir + "/none: no such file or directory"},
 		{"a missing pattern", execDef{envFiles: []envFile{{dir + "/none*", false}}}, nil, "cannot read the environment file " + dir + "/none*: file does not exist"},
+		{"a file that is not UTF-8", execDef{envFiles: []envFile{{dir + "/value.latin", false}}}, nil, "cannot read the environment file " + dir + "/value.latin: line 2 is not UTF-8"},
+		{"an optional one that is not UTF-8", execDef{envFiles: []envFile{{dir + "/value.latin", true}}}, base, ""},
+		{"a comment that is not UTF-8", execDef{envFiles: []envFile{{dir + "/comment.latin", false}}}, []string{"A=file", "PATH=/bin", "KEEP=1"}, ""},
 		{"optional ones", execDef{envFiles: []envFile{{dir + "/none", true}, {dir + "/none*", true}}}, base, ""},
 		{"unset by name and by value", execDef{env: []string{"N=1", "M=2"}, unsetEnv: []string{"A", "N=1", "M=3"}}, []string{"PATH=/bin", "KEEP=1", "M=2"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := test.e.environ(base, os.ReadFile)
 			if test.err != "" {
-				if err == nil || err.Error() != test.err || !errors.Is(err, fs.ErrNotExist) {
+				if err == nil || err.Error() != test.err || errors.Is(err, fs.ErrNotExist) == strings.HasSuffix(test.err, "UTF-8") {
 					t.Errorf("error %v", err)
 				}
 				return
@@ -65,14 +69,14 @@ func TestArgs(t *testing.T) {
 -- a@.service --
 [Service]
 Type=oneshot
-ExecStart=/bin/a %i 100%% $ONE ${TWO}x $$HOME "a $TWO" $NONE ${NONE}
+ExecStart=/bin/a %i 100%% $ONE ${TWO}x $$HOME "a $TWO" $NONE ${NONE} ${ONE:-x}
 ExecStart=/bin/b 100%% $$HOME
 ExecStart=:/bin/c $ONE
 ExecStart=@/bin/d name ${ONE}
 `), false, nil)
 	env := map[string]string{"ONE": "1 'a b'", "TWO": "2 %i"}
 	want := [][]string{
-		{"/bin/a", "7", "100%", "1", "a b", "2 %ix", "$HOME", "a $TWO", ""},
+		{"/bin/a", "7", "100%", "1", "a b", "2 %ix", "$HOME", "a $TWO", "", "${ONE:-x}"},
 		{"/bin/b", "100%", "$HOME"},
 		{"/bin/c", "$ONE"},
 		{"/bin/d", "name", "1 'a b'"},

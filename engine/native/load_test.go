@@ -211,6 +211,9 @@ func TestSettings(t *testing.T) {
 				{Command: units.Command{Prefix: "-+", Vars: true}, argv: []string{"/bin/a", "$A", "${B}"}, ignoreFailure: true, privileged: true},
 				{Command: units.Command{Prefix: "@:!"}, argv: []string{"/bin/b", "name", "$C"}, privileged: true, noVars: true, arg0: true},
 			}},
+		{"a prefix for old kernels", "ExecStartPre=!!/bin/a", func(s *serviceDef) any { return s.pre[0].privileged }, false},
+		{"variables beside one that is none", "Environment=A=1 b-c=2 D=3",
+			func(s *serviceDef) any { return s.exec.env }, []string{"A=1", "D=3"}},
 		{"times", "RestartSec=infinity\nTimeoutStopSec=0\nRuntimeMaxSec=infinity\nTimeoutStartSec=1min 30s",
 			func(s *serviceDef) any {
 				return []time.Duration{s.restartSec, s.timeoutStop, s.runtimeMax, s.timeoutStart}
@@ -251,6 +254,7 @@ func TestRefuse(t *testing.T) {
 		{"a oneshot for ever", "u.service", "[Service]\nType=oneshot\nRestart=always\nExecStart=/bin/a", "not possible with Type=oneshot"},
 		{"a command that cannot be read", "u.service", "[Service]\nExecStart=/bin/a\nExecStartPre=bin/b", "ExecStartPre"},
 		{"a user that cannot be read", "u.service", "[Service]\nExecStart=/bin/a\nUser=a b", "User"},
+		{"a user that comes to nothing", "u.service", "[Service]\nExecStart=/bin/a\nUser=%i", "nobody"},
 		{"a user of its own", "u.service", "[Service]\nExecStart=/bin/a\nDynamicUser=yes", "User="},
 		{"a group of processes", "u.service", "[Service]\nExecStart=/bin/a\nExitType=cgroup", "foreground"},
 		{"an image", "u.service", "[Service]\nExecStart=/bin/a\nRootImage=/a.img", "RootDirectory="},
@@ -335,7 +339,7 @@ A=1
 		got = append(got, strings.Replace(note, dir+"/", "", 1))
 	}
 	want := []string{
-		`loud.service:8:12: RestartSec: "soon" is no length of time; seconds are expected, or something like 100ms or 1min 30s; the line is ignored`,
+		`loud.service:8:12: RestartSec: "soon" is no length of time; seconds are expected, or something like 100ms or 1min 30s; that is ignored`,
 		`loud.service:9:1: UMask=: "9" is no access mode in octal`,
 		"ProtectSystem= is ignored: " + noMounts,
 		"ReadOnlyPaths= is ignored: " + noMounts,

@@ -26,6 +26,7 @@ type loop struct {
 	rotate    *rotator
 	timers    timers
 	alarm     *time.Timer
+	rest      rest
 	clock     *clock
 
 	calls    map[callID]func(error)
@@ -85,9 +86,19 @@ func (l *loop) run(ctx context.Context, children <-chan os.Signal) {
 			l.ring()
 		case <-ended:
 			ended = nil
+			l.boots(true)
 			l.feed(evShutdown{})
+		case <-l.rest.timer.C:
+			if l.rest.rung(time.Now()) {
+				go l.o.Quiet()
+			}
+			continue
+		}
+		if l.o.Quiet != nil {
+			l.rest.stir(time.Now())
 		}
 	}
+	l.rest.timer.Stop()
 }
 
 // feed gives the core an event and carries out what it asks for, and what it asks for
@@ -207,8 +218,12 @@ func hasProcesses(s engine.UnitState) bool { return s.Active != "inactive" && s.
 // save notes a unit's record. What cannot be written now is written with the next change.
 func (l *loop) save(unit string, r *record) {
 	if err := l.store.save(unit, r); err != nil {
-		l.warn(fmt.Sprintf("cannot save the state: %v: if the supervisor is killed now, the next one may miss what runs", err))
+		l.unsaved(err)
 	}
+}
+
+func (l *loop) unsaved(err error) {
+	l.warn(fmt.Sprintf("cannot save the state: %v: if the supervisor is killed now, the next one may miss what runs", err))
 }
 
 // warn tells the person who looks after the supervisor.

@@ -134,6 +134,34 @@ type usage struct {
 	memory   int64         // bytes, -1: unknown
 	tasks    int
 	measured time.Time
+	before   spent
+}
+
+// spent is how long processes have been on CPUs, at a time. Zero is none.
+type spent struct {
+	cpu time.Duration
+	at  time.Time
+}
+
+// What may lie between two readings that a share of a CPU is computed from: the kernel
+// counts in ticks, and what was a minute ago is of no interest now.
+const (
+	leastApart = 60 * time.Millisecond
+	mostApart  = time.Minute
+)
+
+// note takes a reading and returns the one before it.
+func (f *family) note(now spent) (before spent) {
+	if !f.used[1].at.IsZero() && now.at.Sub(f.used[1].at) >= leastApart {
+		f.used[0], f.used[1] = f.used[1], spent{}
+	}
+	if f.used[1].at.IsZero() {
+		f.used[1] = now
+	}
+	if apart := now.at.Sub(f.used[0].at); f.used[0].at.IsZero() || apart > mostApart || now.cpu < f.used[0].cpu {
+		return spent{}
+	}
+	return f.used[0]
 }
 
 // usage measures what units use at this moment. One that has no processes is not in the
@@ -160,9 +188,22 @@ func (p *processes) usage(units []string) map[string]usage {
 			out[unit] = u
 		}
 	}
-	if len(search) == 0 {
-		return out
+	if len(search) > 0 {
+		p.usageOf(search, whose, out)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for unit, u := range out {
+		if f := p.families[unit]; f != nil && u.cpu >= 0 {
+			u.before = f.note(spent{u.cpu, u.measured})
+			out[unit] = u
+		}
+	}
+	return out
+}
+
+// usageOf measures families whose processes must be searched for.
+func (p *processes) usageOf(search map[*family]bool, whose *owners, out map[string]usage) {
 	now := time.Now()
 	for _, q := range whose.search(p.measure.snapshot(), p.measure.environOf) {
 		f := whose.families[q.family]
@@ -182,7 +223,6 @@ func (p *processes) usage(units []string) map[string]usage {
 		}
 		out[f.unit] = u
 	}
-	return out
 }
 
 func microseconds(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -84,4 +84,8 @@ type Options struct {
 	Again func(program string) error
 	// Ready, if there is one, is called when calls are served.
 	Ready func()
+	// Quiet, if there is one, is called when nothing has happened for some seconds after
+	// something did, or when that goes on, at most once a minute: to give back what it
+	// needed.
+	Quiet func()
 }

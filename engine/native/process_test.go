@@ -1,12 +1,15 @@
 package native
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gm/engine"
 )
 
 // TestProcessOfOtherTests is what processes do that other tests start: what
@@ -28,6 +33,12 @@ func TestProcessOfOtherTests(t *testing.T) {
 		fmt.Println(err)
 	case "supervise":
 		if err := superviseFake(h); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "run":
+		err := Run(context.Background(), Options{Home: h, Boot: true, Ready: func() { fmt.Println("ready") }})
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -58,6 +69,9 @@ func superviseFake(h Home) error {
 	defer release()
 	store, left, err := openStore(h)
 	if err != nil {
+		return err
+	}
+	if err := store.boots(false); err != nil {
 		return err
 	}
 	f := newFake()
@@ -183,6 +197,64 @@ func TestStartInBackground(t *testing.T) {
 	}
 	if err := c.End(limited(t)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A supervisor that follows one which was killed before it had started everything starts the rest,
+// and one that follows another does not start what has ended.
+func TestBootIsFinished(t *testing.T) {
+	for name, tt := range map[string]struct {
+		due  bool
+		want string
+	}{
+		"killed in its boot": {true, "started\n"},
+		"killed later":       {false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := homeOf(t)
+			out := filepath.Join(t.TempDir(), "out")
+			wants := filepath.Join(h.Units(), "multi-user.target.wants")
+			unit := filepath.Join(h.Units(), "job.service")
+			err := errors.Join(
+				os.MkdirAll(wants, 0o700),
+				os.WriteFile(unit, []byte("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo started >>"+out+"'\n"), 0o600),
+				os.Symlink(unit, filepath.Join(wants, "job.service")),
+				opened(t, h).boots(tt.due),
+			)
+			if err != nil {
+				t.Fatal(err)
+			}
+			command := processCommand(t)
+			cmd := exec.Command(command[0], command[1:]...)
+			cmd.Env = processEnviron(h, "run")
+			cmd.Stderr = os.Stderr
+			pipe, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(pipe).ReadString('\n'); line != "ready\n" {
+				t.Fatalf("it says %q, %v", line, err)
+			}
+			c := client(t, ClientOptions{Home: h})
+			if tt.want != "" {
+				comesAbout(t, "the job has ended", func() bool {
+					states, err := c.Units(limited(t), engine.Full, []string{"job.service"})
+					return err == nil && !states["job.service"].Exit.At.IsZero()
+				})
+			}
+			if err := c.End(limited(t)); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			if got, _ := os.ReadFile(out); string(got) != tt.want {
+				t.Errorf("the job wrote %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

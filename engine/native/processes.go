@@ -72,6 +72,9 @@ type family struct {
 	enforced bool  // by the group
 	over     bool  // it was told that the limit is exceeded
 	oomKills int64
+
+	// used are the last two readings of the time on CPUs, the later one last.
+	used [2]spent
 }
 
 // defaultUmask is systemd's default of UMask=.

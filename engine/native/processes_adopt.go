@@ -8,8 +8,8 @@ import (
 )
 
 // adopt takes over the processes of a unit that an earlier supervisor made: it returns for each
-// whether it still runs, and watches it by that token. Of a record that says that a process
-// was being made it fills in which one that is.
+// whether it still runs, and watches it by that token. Of what was being made locate has found
+// out first which process that is.
 func (p *processes) adopt(r *record, main, control token) (mainRuns, controlRuns bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -17,9 +17,6 @@ func (p *processes) adopt(r *record, main, control token) (mainRuns, controlRuns
 	f.invocation = r.Invocation
 	f.unsure = true
 	p.adoptions++
-	if r.Spawning && r.Invocation != "" {
-		p.locate(r)
-	}
 	mainRuns = p.take(f, r.Main, main, roleMain)
 	controlRuns = p.take(f, r.Control, control, roleControl)
 	for _, q := range []proc{r.Main, r.Control} {
@@ -146,32 +143,41 @@ const (
 	unfinishedPause = 5 * time.Millisecond
 )
 
-// locate finds the process that was being made for a record.
-func (p *processes) locate(r *record) {
-	known := func(q proc) bool { return q == r.Main || q == r.Control }
-	waiting := false
-	for until := time.Now().Add(unfinished); ; {
-		s := &p.measure
-		var first procStat
-		for _, q := range s.snapshot() {
-			switch {
-			case q.zombie || q.PID == os.Getpid() || known(q.proc):
-			case q.session == q.PID && invocationOf(s.environOf(q.PID)) == r.Invocation:
-				// Later ones are what it has made.
-				if first.PID == 0 || q.Start < first.Start {
-					first = q
-				}
-			case sameProgram(q.PID):
-				waiting = true
-			}
+// locate finds the processes that were being made, and fills in those records.
+func (p *processes) locate(left []record) {
+	sought := map[string]*record{}
+	for i := range left {
+		if r := &left[i]; r.Spawning && r.Invocation != "" {
+			sought[r.Invocation] = r
 		}
-		if first.PID != 0 {
-			if makesMain(r.Sub) {
-				r.Main = first.proc
-			} else {
-				r.Control = first.proc
+	}
+	for until := time.Now().Add(unfinished); len(sought) > 0; {
+		s := &p.measure
+		waiting := false
+		first := map[string]proc{}
+		for _, q := range s.snapshot() {
+			if q.zombie || q.PID == os.Getpid() {
+				continue
 			}
-			return
+			if q.session == q.PID {
+				id := invocationOf(s.environOf(q.PID))
+				if r := sought[id]; r != nil && q.proc != r.Main && q.proc != r.Control {
+					// Later ones are what it has made.
+					if was, ok := first[id]; !ok || q.Start < was.Start {
+						first[id] = q.proc
+					}
+					continue
+				}
+			}
+			waiting = waiting || sameProgram(q.PID)
+		}
+		for id, q := range first {
+			if r := sought[id]; makesMain(r.Sub) {
+				r.Main = q
+			} else {
+				r.Control = q
+			}
+			delete(sought, id)
 		}
 		if !waiting || time.Now().After(until) {
 			return

@@ -71,6 +71,14 @@ func inherited(t *testing.T, d *desk, argv ...string) record {
 	return r
 }
 
+// locateAndAdopt adopts a unit one of whose processes was being made.
+func (d *desk) locateAndAdopt(r *record) (main, control bool) {
+	left := []record{*r}
+	d.locate(left)
+	*r = left[0]
+	return d.adopt(r, -1, -2)
+}
+
 func TestAdoption(t *testing.T) {
 	eachWay(t, func(t *testing.T, d *desk) {
 		abandonOrphans(t)
@@ -129,7 +137,7 @@ func TestAdoption(t *testing.T) {
 			r := inherited(t, d, "/bin/sleep", "60")
 			made := r.Main
 			r.Main, r.Spawning, r.Sub = proc{}, true, "start"
-			if main, control := d.adopt(&r, -1, -2); !main || control || r.Main != made {
+			if main, control := d.locateAndAdopt(&r); !main || control || r.Main != made {
 				t.Errorf("adopted %v, %v, %+v, want %+v", main, control, r.Main, made)
 			}
 			d.endUnit(r.Unit)
@@ -138,7 +146,7 @@ func TestAdoption(t *testing.T) {
 			r := inherited(t, d, "/bin/sleep", "60")
 			made := r.Main
 			r.Main, r.Spawning, r.Sub = proc{}, true, "start-pre"
-			if main, control := d.adopt(&r, -1, -2); main || !control || r.Control != made {
+			if main, control := d.locateAndAdopt(&r); main || !control || r.Control != made {
 				t.Errorf("adopted %v, %v, %+v, want %+v", main, control, r.Control, made)
 			}
 			d.endUnit(r.Unit)
@@ -165,7 +173,7 @@ func TestAdoptionOfAFork(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := record{Unit: "web.service", Invocation: testInvocation, Sub: "start", Spawning: true}
-	main, _ := d.adopt(&r, -1, -2)
+	main, _ := d.locateAndAdopt(&r)
 	if !main || r.Main.PID != pid {
 		t.Errorf("adopted %v, %+v, want process %d", main, r.Main, pid)
 		_ = syscall.Kill(pid, syscall.SIGKILL)

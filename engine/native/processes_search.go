@@ -71,8 +71,25 @@ func (p *processes) sweepLater(f *family) {
 	p.searchAt(later(time.Now().Add(firstSweep), p.search.swept.Add(nextSweep)))
 }
 
+// sweep has a search made for what a run has left that an earlier supervisor has seen the
+// end of.
+func (p *processes) sweep(invocation string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orphans = true
+	p.search.sweeps = append(p.search.sweeps, invocation)
+	p.searchAt(time.Now().Add(firstSweep))
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return a
 	}
 	return b

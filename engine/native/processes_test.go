@@ -420,6 +420,25 @@ func TestLeftoversAreKept(t *testing.T) {
 	until(t, "it has ended", func() bool { d.reap(); return !alive(all[0]) })
 }
 
+// What was left behind and has ended since is forgotten with the next run.
+func TestLeftoversAreForgotten(t *testing.T) {
+	d := newDesk(t, true)
+	def, output := d.shell("sh -c 'echo $$; exec sleep 60' & sleep 0.1; exit 0")
+	def.service.killMode = "process"
+	k, _ := d.mustLaunch(def)
+	left := pids(t, output, 1)[0]
+	d.exit(k)
+	if f := d.families[def.name]; len(f.sessions) != 1 {
+		t.Errorf("sessions %v", f.sessions)
+	}
+	_ = syscall.Kill(left, syscall.SIGKILL)
+	until(t, "it has ended", func() bool { d.reap(); return !alive(left) })
+	d.mustLaunch(testDefinition("/bin/sleep", "60"))
+	if f := d.families[def.name]; len(f.sessions) != 0 {
+		t.Errorf("sessions %v are remembered", f.sessions)
+	}
+}
+
 // The processes of the next run are not those that the last one left behind.
 func TestRestartKeepsTheNewDaemon(t *testing.T) {
 	d := newDesk(t, true)

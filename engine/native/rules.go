@@ -138,8 +138,8 @@ var rules = sync.OnceValue(func() []rule {
 		{"Service", "USBFunctionDescriptors USBFunctionStrings", needless, "it is about USB gadgets", nil},
 
 		// systemd.exec(5)
-		{"Service", "User", honoured, "", setText(func(s *serviceDef) *string { return &s.exec.user })},
-		{"Service", "Group", honoured, "", setText(func(s *serviceDef) *string { return &s.exec.group })},
+		{"Service", "User", honoured, "", setAccount(func(s *serviceDef) *string { return &s.exec.user })},
+		{"Service", "Group", honoured, "", setAccount(func(s *serviceDef) *string { return &s.exec.group })},
 		{"Service", "SupplementaryGroups", honoured, "", setWords(func(b *builder) *[]string { return &b.d.service.exec.supplementary })},
 		{"Service", "DynamicUser", refused, "the supervisor makes no users, and the processes would run as its own; name one with User=", nil},
 		{"Service", "PAMName SetLoginEnvironment", ignored, "no session is opened, by PAM or otherwise", nil},

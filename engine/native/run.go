@@ -33,6 +33,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	l.cancel = cancel
 	defer l.close()
+	if l.store.behind {
+		l.unsaved(fmt.Errorf("cannot write %s", o.Home.State()))
+	}
 	if err := l.reload(); err != nil {
 		return fmt.Errorf("cannot start the supervisor: %w", err)
 	}
@@ -42,9 +45,10 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("cannot start the supervisor: %w", err)
 	}
 	defer s.close()
-	if left == nil && o.Boot {
+	if l.store.bootDue && o.Boot {
 		l.feed(evBoot{})
 	}
+	l.boots(false) // by now each start that waits has its record
 	if o.Ready != nil {
 		o.Ready()
 	}
@@ -61,7 +65,7 @@ func newLoop(o *Options) (l *loop, left []record, err error) {
 		o: o, mailbox: mailbox{wake: make(chan struct{}, 1)},
 		calls: map[callID]func(error){}, watchers: map[*watcher]struct{}{},
 		tasks: tasks{map[token]*task{}}, timers: timers{byToken: map[token]*armed{}},
-		alarm: time.NewTimer(time.Hour), ended: make(chan struct{}),
+		alarm: time.NewTimer(time.Hour), rest: newRest(), ended: make(chan struct{}),
 	}
 	l.alarm.Stop()
 	if l.store, left, err = openStore(o.Home); err != nil {
@@ -93,8 +97,11 @@ func newInvocation() string {
 	return hex.EncodeToString(id[:])
 }
 
-// adopt gives the core what an earlier supervisor left, and finds its processes.
+// adopt gives the core what an earlier supervisor left, finds its processes, and has the core
+// go on with them.
 func (l *loop) adopt(left []record) {
+	l.processes.locate(left)
+	l.sockets.regain(l.lib, left)
 	for _, r := range left {
 		ev := evAdopted{record: r}
 		main, control := l.ownToken(), l.ownToken()
@@ -116,6 +123,22 @@ func (l *loop) adopt(left []record) {
 			}
 		}
 		l.feed(ev)
+	}
+	for _, r := range l.store.over {
+		if def, ok := l.lib.find(r.unit); ok && def.service != nil && sweeps(def) {
+			l.processes.sweep(r.invocation)
+		}
+	}
+	l.store.over = nil
+	l.ring()
+	// The signals that told of these ends were another program's.
+	l.processes.reap()
+}
+
+// boots notes whether what is enabled has yet to be started.
+func (l *loop) boots(due bool) {
+	if err := l.store.boots(due); err != nil {
+		l.unsaved(err)
 	}
 }
 

@@ -60,7 +60,7 @@ func (o *owners) search(all []procStat, environ func(pid int) []byte) []found {
 		*o.foreign = foreigners{adoptions: o.adoptions}
 	}
 	s := searching{owners: o, all: all, environ: environ, owner: make([]int32, len(all))}
-	var out []found
+	out := make([]found, 0, len(all))
 	for i := range all {
 		if f := s.resolve(i); f >= 0 {
 			out = append(out, found{all[i], f})

@@ -63,6 +63,10 @@ func (l *loop) units(detail engine.Detail, names []string) map[string]engine.Uni
 		s.CPU, s.Memory = -1, -1
 		if u, ok := used[unit]; ok {
 			s.CPU, s.Memory, s.Tasks, s.Measured = u.cpu, u.memory, u.tasks, u.measured
+			s.CPUBefore, s.MeasuredBefore = u.before.cpu, u.before.at
+			if s.MeasuredBefore.IsZero() && s.MainPID > 0 {
+				s.MeasuredBefore = s.Started
+			}
 		}
 		s.MemoryBy = l.processes.memory(unit)
 		states[unit] = s

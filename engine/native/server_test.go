@@ -331,7 +331,7 @@ func TestOtherVersion(t *testing.T) {
 				return
 			}
 			_, want, _ := readGreeting(bufio.NewReader(conn))
-			_, _ = fmt.Fprintf(conn, "%s 2 4711 and more\n", greeting)
+			_, _ = fmt.Fprintf(conn, "%s %d 4711 and more\n", greeting, protocol+1)
 			if want == wantInfo {
 				_, _ = io.WriteString(conn, `{"PID":4711,"Version":"9","Mood":"good"}`+"\n")
 			}

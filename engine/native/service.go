@@ -47,6 +47,8 @@ type service struct {
 	scheduled, returns bool
 	// afresh has the start after an adoption keep the counter.
 	afresh bool
+	// unheard says that READY=1 may have been said to nobody: between two supervisors.
+	unheard bool
 }
 
 // process is a process that the service waits for.

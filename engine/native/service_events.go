@@ -181,6 +181,13 @@ func (c *core) timedOut(u *unit) {
 	s := u.service
 	sendSIGKILL := u.ran == nil || u.ran.service.sendSIGKILL
 	over := func(what string) { c.log(u, what) }
+	if u.state == stateStart && s.unheard && s.main.runs() {
+		// No app ends because a supervisor did.
+		s.unheard = false
+		over("It may have said that it is ready while no supervisor listened, and is taken for ready.")
+		c.enterStartPost(u)
+		return
+	}
 	switch u.state {
 	case stateCondition, stateStartPre, stateStart, stateStartPost:
 		over(u.state.String() + " operation timed out. Terminating.")

@@ -26,15 +26,27 @@ func setCommand(at func(*serviceDef) *[]command) setter {
 		made := command{
 			argv:          make([]string, len(c.Argv)),
 			ignoreFailure: strings.Contains(c.Prefix, "-"),
-			privileged:    strings.ContainsAny(c.Prefix, "+!"),
-			noVars:        strings.Contains(c.Prefix, ":"),
-			arg0:          strings.Contains(c.Prefix, "@"),
+			// "!!" is for kernels without ambient capabilities: Linux before 4.3.
+			privileged: strings.Contains(c.Prefix, "+") || strings.Count(c.Prefix, "!") == 1,
+			noVars:     strings.Contains(c.Prefix, ":"),
+			arg0:       strings.Contains(c.Prefix, "@"),
 		}
 		for i, arg := range c.Argv {
 			made.argv[i] = b.expanded(arg)
 		}
 		made.Prefix, made.Vars = b.intern(c.Prefix), c.Vars
 		*list = append(*list, made)
+		return nil
+	}
+}
+
+// setAccount sets User= or Group=. One whose specifiers come to nothing does not mean root.
+func setAccount(at func(*serviceDef) *string) setter {
+	return func(b *builder, v units.Value) error {
+		*at(b.d.service) = b.textOf(v)
+		if !isEmpty(v) && *at(b.d.service) == "" {
+			b.refuse(fmt.Sprintf("%s=%s: that is nobody here", b.key, encoded(v)))
+		}
 		return nil
 	}
 }

@@ -29,6 +29,9 @@ func (c *core) opened(u *unit, t token, err error) {
 		s.result = resultResources
 		c.set(u, stateFailed)
 		u.ran = nil
+		if u.job != nil && u.job.typ == jobStart { // it had failed before, and no state has changed
+			c.finish(u.job, jobFailed)
+		}
 		return
 	}
 	c.listenOrRun(u)

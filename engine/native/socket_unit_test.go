@@ -90,6 +90,9 @@ func TestSocketFailures(t *testing.T) {
 		r.refused["web.socket"] = errors.New("address already in use")
 		r.ended(r.do(engine.Start, "web.service"), "dependency")
 		r.is("web.socket", "failed/failed resources")
+		// From failed to failed it goes through no other state.
+		r.ended(r.do(engine.Start, "web.service"), "dependency")
+		r.ended(r.do(engine.Restart, "web.socket"), "failed")
 		r.feed(evReset{1001, "web.socket"})
 		r.is("web.socket", "inactive/dead success")
 	})

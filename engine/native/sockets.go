@@ -19,6 +19,7 @@ import (
 type sockets struct {
 	post   func(event)
 	opened map[string][]*socket
+	kept   map[string][]int // of regain: a descriptor for each Listen…= line, or -1
 	poll   *poller
 }
 
@@ -30,7 +31,7 @@ type socket struct {
 }
 
 func newSockets(post func(event)) *sockets {
-	return &sockets{post: post, opened: map[string][]*socket{}}
+	return &sockets{post: post, opened: map[string][]*socket{}, kept: map[string][]int{}}
 }
 
 // open makes the sockets of a unit, all or none. Those that were inherited stay.
@@ -40,11 +41,24 @@ func (s *sockets) open(unit string, def *definition) error {
 	}
 	d := def.socket
 	var made []*socket
+	kept := s.kept[unit]
+	delete(s.kept, unit)
 	for i, l := range d.listen {
-		fd, path, err := listen(d, l)
+		fd, path, err := -1, pathOf(l), error(nil)
+		if i < len(kept) {
+			fd = kept[i]
+		}
+		if fd < 0 {
+			fd, path, err = listen(d, l)
+		}
 		if err != nil {
 			for _, m := range made {
 				_ = unix.Close(m.fd)
+			}
+			for _, fd := range kept[min(i, len(kept)):] {
+				if fd >= 0 {
+					_ = unix.Close(fd)
+				}
 			}
 			return &spawnError{step: "ADDRESS", code: exitResources, err: fmt.Errorf("cannot listen on %s: %w", l.address, err)}
 		}
@@ -110,12 +124,22 @@ func (s *sockets) closeAll() {
 	}
 }
 
+var socketTypes = map[string]int{"stream": unix.SOCK_STREAM, "datagram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
+
+// pathOf returns where in the file system a socket is, "" if it is not there.
+func pathOf(l listenDef) string {
+	if strings.HasPrefix(l.address, "/") {
+		return l.address
+	}
+	return ""
+}
+
 // listen makes one socket or FIFO.
 func listen(d *socketDef, l listenDef) (fd int, path string, err error) {
 	if l.typ == "fifo" {
 		return listenFIFO(d, l.address)
 	}
-	typ, ok := map[string]int{"stream": unix.SOCK_STREAM, "datagram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}[l.typ]
+	typ, ok := socketTypes[l.typ]
 	if !ok {
 		return -1, "", fmt.Errorf("there is no such socket: %s", l.typ)
 	}
@@ -142,8 +166,12 @@ func listen(d *socketDef, l listenDef) (fd int, path string, err error) {
 		if err = makeParents(path, d.dirMode); err != nil {
 			return -1, "", err
 		}
-		// One that a killed supervisor has left: nobody listens on it.
+		// One that a killed supervisor has left, unless a program still answers there.
 		if info, stat := os.Lstat(path); stat == nil && info.Mode()&fs.ModeSocket != 0 {
+			if isAnswered(typ, addr) {
+				err = os.NewSyscallError("bind", unix.EADDRINUSE)
+				return -1, "", err
+			}
 			_ = os.Remove(path)
 		}
 	}
@@ -158,6 +186,18 @@ func listen(d *socketDef, l listenDef) (fd int, path string, err error) {
 		err = unix.Listen(fd, backlog)
 	}
 	return fd, path, err
+}
+
+// isAnswered reports whether a program has a socket at an address.
+func isAnswered(typ int, addr unix.Sockaddr) bool {
+	fd, err := newSocket(unix.AF_UNIX, typ)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	_ = unix.SetNonblock(fd, true)
+	err = unix.Connect(fd, addr)
+	return err == nil || err == unix.EAGAIN
 }
 
 // bind gives a socket its address; one of the file system gets its mode at once, so that

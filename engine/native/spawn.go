@@ -99,6 +99,8 @@ func (p *processes) begin(f *family, e *effSpawn) {
 	if e.invocation != f.invocation {
 		f.invocation = e.invocation
 		f.kills, f.unsure, f.wishes = false, false, nil
+		// With KillMode=process each run may leave one, and nobody waits for its end.
+		f.sessions = slices.DeleteFunc(f.sessions, func(id int) bool { return syscall.Kill(-id, 0) == syscall.ESRCH })
 		// Each run has a group of its own, to which programs may have been attached: gm
 		// share-port. One in which something was left behind stays.
 		if f.group != "" && removeGroup(f.group) == nil {
@@ -239,6 +241,27 @@ func makeDirs(x *execDef, who identity) *spawnError {
 	return nil
 }
 
+// variables tell a process who it is. Of User= systemd leaves out a home and a shell that
+// are none; nobody has neither, whatever passwd(5) says (src/basic/user-util.c).
+func (who *identity) variables() []string {
+	var list []string
+	if !who.named || who.home != "/" && who.home != "" && who.uid != nobody {
+		list = append(list, "HOME="+who.home)
+	}
+	if who.name != "" {
+		list = append(list, "USER="+who.name, "LOGNAME="+who.name)
+	}
+	switch filepath.Base(who.shell) {
+	case "nologin", "false", "true":
+		if who.named {
+			return list
+		}
+	}
+	return append(list, "SHELL="+who.shell)
+}
+
+const nobody = 65534
+
 // defaultPath is systemd's PATH where /bin is a directory of its own, too.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -254,15 +277,16 @@ func (p *processes) baseEnviron(e *effSpawn, who identity, files spawnFiles) []s
 		path = x.searchPath
 	}
 	env := make([]string, 0, 16+len(p.o.Environ)+len(e.env))
-	account := []string{"HOME=" + who.home, "USER=" + who.name, "LOGNAME=" + who.name, "SHELL=" + who.shell}
-	if !who.named && who.name == "" {
-		account = []string{"HOME=" + who.home, "SHELL=" + who.shell}
-	}
+	account := who.variables()
 	env = append(env, "PATH="+path)
 	if !who.named {
 		env = append(env, account...) // what the supervisor has is as good
 	}
-	env = append(env, p.o.Environ...)
+	for _, pair := range p.o.Environ {
+		if !who.named || !strings.HasPrefix(pair, "HOME=") && !strings.HasPrefix(pair, "SHELL=") {
+			env = append(env, pair)
+		}
+	}
 	if x.searchPath != "" {
 		env = append(env, "PATH="+path)
 	}

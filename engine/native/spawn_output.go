@@ -153,6 +153,9 @@ func passOn(r io.Reader, line func([]byte)) {
 // drain is how long the last lines may take whose writers run on.
 const drain = 100 * time.Millisecond
 
+// lastLines is how long they may take where nobody reads what they are passed on to.
+const lastLines = 2 * time.Second
+
 // close waits for the last lines.
 func (s *pipes) close() {
 	s.mu.Lock()
@@ -160,5 +163,13 @@ func (s *pipes) close() {
 		_ = r.SetReadDeadline(time.Now().Add(drain))
 	}
 	s.mu.Unlock()
-	s.done.Wait()
+	passed := make(chan struct{})
+	go func() {
+		s.done.Wait()
+		close(passed)
+	}()
+	select {
+	case <-passed:
+	case <-time.After(lastLines):
+	}
 }

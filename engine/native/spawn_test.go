@@ -74,8 +74,18 @@ func TestEnvironment(t *testing.T) {
 		},
 		{
 			name: "user", root: true, options: []string{"HOME=/app"},
+			def:  func(d *definition) { d.service.exec.user = "root" },
+			want: append([]string{path}, accountOf(t, "root")...),
+		},
+		{
+			name: "user without a shell", root: true, options: []string{"HOME=/app", "SHELL=/bin/sh"},
+			def:  func(d *definition) { d.service.exec.user = "daemon" },
+			want: append([]string{path}, slices.Delete(accountOf(t, "daemon"), 2, 3)...),
+		},
+		{
+			name: "nobody", root: true, options: []string{"HOME=/app"},
 			def:  func(d *definition) { d.service.exec.user = "nobody" },
-			want: append([]string{path}, accountOf(t, "nobody")...),
+			want: []string{path, "USER=nobody", "LOGNAME=nobody"},
 		},
 		{
 			name: "of this run", spawn: func(e *effSpawn) { e.env = []string{"MAINPID=12", "EXIT_STATUS=TERM"} },

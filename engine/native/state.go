@@ -27,6 +27,9 @@ type store struct {
 	lines  map[string][]byte // the last of each unit
 	live   int               // bytes of head and lines
 	size   int               // of the file
+	// bootDue says that what is enabled has yet to be started.
+	bootDue bool
+	over    []pastRun // that an earlier supervisor left: see state
 	// behind says that the file lacks something, or has half a line at its end: it is to be
 	// written anew.
 	behind bool
@@ -47,14 +50,31 @@ type stateLine struct {
 	record
 	Gone     bool `json:"gone"`     // there is nothing more to say of Unit
 	Finished bool `json:"finished"` // everything was stopped
+	// Boot says, in a line of no unit, whether what is enabled has yet to be started.
+	Boot string `json:"boot"`
 }
+
+// What is enabled has yet to be started from before the first process on, and again from the
+// moment on at which everything is to be stopped: a supervisor that is killed in between leaves
+// a part of it, and the next one is to start the rest.
+const (
+	bootDue  = "due"
+	bootDone = "done"
+)
 
 // state is what a file says.
 type state struct {
 	head     stateHead
 	records  []record // in the order in which the units came
 	finished bool
+	bootDue  bool
+	// over are runs that were followed by others. What they left behind had perhaps not been
+	// looked for when the supervisor died.
+	over []pastRun
 }
+
+// pastRun is a run of a unit that was followed by another.
+type pastRun struct{ unit, invocation string }
 
 // readState reads a state as far as it was written: the last line may be half of one, or
 // what a full disk left of it.
@@ -78,12 +98,17 @@ func readState(path string) (state, error) {
 		switch {
 		case l.Finished:
 			s.finished = true
+		case l.Boot != "":
+			s.bootDue = l.Boot == bootDue
 		case l.Unit == "":
 		case l.Gone && known:
 			s.records[i].Unit = ""
 			delete(at, l.Unit)
 		case l.Gone:
 		case known:
+			if old := s.records[i].Invocation; old != "" && old != l.Invocation {
+				s.over = append(s.over, pastRun{l.Unit, old})
+			}
 			s.records[i] = l.record
 		default:
 			at[l.Unit] = len(s.records)
@@ -95,7 +120,7 @@ func readState(path string) (state, error) {
 }
 
 // died reports whether a supervisor of h died without stopping everything, on this machine
-// as it runs now, and whether something may run of what it left.
+// as it runs now, and whether something may run of what it left, or was to run.
 // It is not known whether another one follows it already.
 func (h Home) died() (unfinished, left bool, err error) {
 	s, err := readState(h.State())
@@ -109,7 +134,7 @@ func (h Home) died() (unfinished, left bool, err error) {
 	if err != nil || s.finished || s.head.Identity != id {
 		return false, false, err
 	}
-	return true, slices.ContainsFunc(s.records, func(r record) bool {
+	return true, s.bootDue || slices.ContainsFunc(s.records, func(r record) bool {
 		return r.Spawning || r.Main.PID != 0 || r.Control.PID != 0 || r.Active != "inactive" && r.Active != "failed"
 	}), nil
 }
@@ -134,7 +159,9 @@ func openStore(h Home) (s *store, left []record, err error) {
 	s.live = len(s.head)
 	if earlier.head.Identity == id && !earlier.finished {
 		left = append([]record{}, earlier.records...)
+		s.over = earlier.over
 	}
+	s.bootDue = left == nil || earlier.bootDue
 	for i := range left {
 		s.keep(left[i].Unit, appendRecord(nil, &left[i]))
 	}
@@ -168,6 +195,21 @@ func (s *store) save(unit string, r *record) error {
 		}
 		s.keep(unit, s.buf)
 	}
+	return s.write()
+}
+
+// boots notes whether what is enabled has yet to be started.
+func (s *store) boots(due bool) error {
+	if s.bootDue == due {
+		return nil
+	}
+	s.bootDue = due
+	s.buf = appendBoot(s.buf[:0], due)
+	return s.write()
+}
+
+// write adds a line, which is in buf.
+func (s *store) write() error {
 	if s.behind {
 		_ = s.rewrite() // the first failure was told
 		return nil
@@ -224,6 +266,9 @@ func (s *store) rewrite() error {
 func (s *store) writeAnew() error {
 	text := make([]byte, 0, s.live)
 	text = append(text, s.head...)
+	if s.bootDue {
+		text = appendBoot(text, true)
+	}
 	for _, unit := range slices.Sorted(maps.Keys(s.lines)) {
 		text = append(text, s.lines[unit]...)
 	}
@@ -245,6 +290,14 @@ func (s *store) writeAnew() error {
 	}
 	s.f, s.size = f, len(text)
 	return nil
+}
+
+func appendBoot(b []byte, due bool) []byte {
+	is := bootDone
+	if due {
+		is = bootDue
+	}
+	return append(append(append(b, `{"boot":"`...), is...), "\"}\n"...)
 }
 
 func appendGone(b []byte, unit string) []byte {

@@ -148,7 +148,7 @@ func TestStateCutAtAnyByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	a1, a2, b := record{Unit: "a.service", Restarts: 1}, record{Unit: "a.service", Restarts: 2}, record{Unit: "b.service"}
-	after := [][]record{nil, {}, {a1}, {a1, b}, {a2, b}, {a2}, nil} // so many lines
+	after := [][]record{nil, {}, {}, {a1}, {a1, b}, {a2, b}, {a2}, nil} // so many lines
 	for n := range len(whole) + 1 {
 		h := homeOf(t)
 		if err := os.WriteFile(h.State(), whole[:n], 0o600); err != nil {
@@ -294,6 +294,43 @@ func TestFullDisk(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d, %d failures: -want +got\n%s", seed, failures, diff)
 		}
+	}
+}
+
+// What is enabled is started by the next supervisor, if one was killed before it had, or while it
+// stopped everything.
+func TestBootIsDue(t *testing.T) {
+	h := homeOf(t)
+	is := func(want bool) *store {
+		t.Helper()
+		if _, left, err := h.died(); left != want || err != nil {
+			t.Errorf("clients take it for due: %v, %v; want %v", left, err, want)
+		}
+		s := opened(t, h)
+		if s.bootDue != want {
+			t.Errorf("it is due: %v, want %v", s.bootDue, want)
+		}
+		return s
+	}
+	boots := func(s *store, due bool) {
+		t.Helper()
+		if err := s.boots(due); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened(t, h)
+	boots(is(true), false)
+	s := is(false)
+	boots(s, true)
+	if err := s.rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	boots(is(true), false)
+	if err := is(false).finish(); err != nil {
+		t.Fatal(err)
+	}
+	if s := opened(t, h); !s.bootDue {
+		t.Error("it is not due after everything was stopped")
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 // After "calls" come frames, in both directions. "info" is answered with a line of JSON, "end"
 // with "done" when everything was stopped, `replace "PROGRAM"` with "error" and why not, or
 // by the end of the connection. None of these needs the versions to agree.
-const protocol = 1
+const protocol = 2
 
 const greeting = "gm-native"
 
@@ -273,7 +273,9 @@ func appendState(b []byte, s *engine.UnitState) []byte {
 	b = appendString(b, s.Fragment)
 	b = appendStrings(b, s.DropIns)
 	b = appendBool(b, s.Stale)
-	return appendString(b, s.MemoryBy)
+	b = appendString(b, s.MemoryBy)
+	b = binary.AppendVarint(b, int64(s.CPUBefore))
+	return appendTime(b, s.MeasuredBefore)
 }
 
 func (p *parser) state() engine.UnitState {
@@ -284,7 +286,7 @@ func (p *parser) state() engine.UnitState {
 		Exit: engine.Exit{Code: int(p.int()), Signal: int(p.int()), At: p.time()},
 		CPU:  time.Duration(p.int()), Memory: p.int(), Measured: p.time(),
 		User: p.string(), Next: p.time(), Fragment: p.string(), DropIns: p.strings(), Stale: p.bool(),
-		MemoryBy: p.string(),
+		MemoryBy: p.string(), CPUBefore: time.Duration(p.int()), MeasuredBefore: p.time(),
 	}
 }
 
