@@ -154,9 +154,11 @@ type apply struct {
 	found pending // the note of an earlier run
 	tx    *disk.Tx
 	began time.Time
-	slots chan struct{}
-	watch *watch
-	abort context.CancelCauseFunc
+	// logged is the size of each log file then: what came before has no times to tell by.
+	logged map[string]int64
+	slots  chan struct{}
+	watch  *watch
+	abort  context.CancelCauseFunc
 	// pulled are the units that one request starts together, if there was one: at that
 	// time, and pullEnded waits for each. Quiet ones come along.
 	pulled    map[string]bool
@@ -203,6 +205,9 @@ func newApply(ctx context.Context, e Engine, fs disk.FS, p *Plan, o ApplyOptions
 	var err error
 	if a.found, err = readPending(a.dirs, p.Project); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(p.Apps, func(a AppPlan) bool { return len(a.Restart)+len(a.Start)+len(a.Quiet) > 0 }) {
+		a.logged = logSizes(a.dirs.Logs)
 	}
 	a.reload = a.found.Reload || slices.ContainsFunc(p.Apps, func(a AppPlan) bool { return len(a.Files)+len(a.Links) > 0 })
 	return a, nil

@@ -591,3 +591,36 @@ func TestLogOfWhatIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+// Lines without times, of a file that was there, are not taken for those of the start that failed.
+func TestLogOfThisStart(t *testing.T) {
+	set := compileSet(t, `[{"name": "web", "script": "fails.js"}]`)
+	f := newFake(t)
+	f.dirs.Logs = t.TempDir()
+	file := filepath.Join(f.dirs.Logs, "web-out.log")
+	if err := os.WriteFile(file, []byte("of an earlier run\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.fail = func(_ int, call string) error {
+		if call != "start web.service" {
+			return nil
+		}
+		log, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		_, err = log.WriteString("of this one\n")
+		return err
+	}
+	failed := applyError(t, f.install(t.Context(), t, memory{}, set, ApplyOptions{Deadline: time.Minute}))
+	var words []string
+	for _, line := range failed.Failures[0].Log {
+		if line.File != "" {
+			words = append(words, string(line.Text))
+		}
+	}
+	if diff := cmp.Diff([]string{"of this one"}, words); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

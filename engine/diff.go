@@ -163,7 +163,7 @@ func (d *differ) keepEdited() {
 			}
 			note.Remedy = "--force overwrites it; put the change into the declaration"
 			if isUnitFile(name) {
-				note.Remedy += ", or into a drop-in (" + d.systemctl() + " edit " + name + ")"
+				note.Remedy += ", or into a drop-in (" + d.dropIn(name) + ")"
 			}
 		default:
 			app := f.Mark.App
@@ -423,6 +423,9 @@ func (d *differ) noteStopped(a *appDiff, l Link) {
 	case a.name == "":
 		note.Text = l.Wanted + " is disabled: nothing of the project starts at boot"
 		note.Remedy = d.systemctl() + " enable " + l.Wanted
+		if d.o.ByHand != "" {
+			note.Remedy = "ln -s ../" + l.Wanted + " " + path.Join(d.o.ByHand, l.By+".wants") + "/"
+		}
 	case a.now != nil && l.Wanted == a.now.Main:
 		note.Text = a.name + " was stopped and stays so"
 		note.Remedy = "gm start " + a.name
@@ -435,6 +438,14 @@ func (d *differ) noteStopped(a *appDiff, l Link) {
 		note.Remedy = "gm start " + a.name
 	}
 	d.plan.Notes = append(d.plan.Notes, note)
+}
+
+// dropIn is how a person makes a drop-in.
+func (d *differ) dropIn(unit string) string {
+	if d.o.ByHand != "" {
+		return path.Join(d.o.ByHand, unit+".d", "override.conf")
+	}
+	return d.systemctl() + " edit " + unit
 }
 
 // systemctl is how a person calls it in the project's scope.

@@ -477,6 +477,18 @@ note stopped worker worker.service: worker was stopped and stays so [gm start wo
 worker: keep
 note stopped  gm-shop.target: gm-shop.target is disabled: nothing of the project starts at boot [systemctl enable gm-shop.target]
 `},
+		{name: "the project is disabled, where there is no systemctl", old: apps(worker), now: apps(worker), options: DiffOptions{ByHand: "/home/units"},
+			happened: func(_ *testing.T, s *State) { unlink(s, "multi-user.target", "gm-shop.target") },
+			want: `
+worker: keep
+note stopped  gm-shop.target: gm-shop.target is disabled: nothing of the project starts at boot [ln -s ../gm-shop.target /home/units/multi-user.target.wants/]
+`},
+		{name: "edited, where there is no systemctl", old: apps(worker), now: apps(worker), options: DiffOptions{ByHand: "/home/units"},
+			happened: func(t *testing.T, s *State) { editFile(t, s, "worker.service", "INTERVAL=5", "INTERVAL=9") },
+			want: `
+worker: keep
+note edited worker worker.service: worker.service was edited by hand; it is kept [--force overwrites it; put the change into the declaration, or into a drop-in (/home/units/worker.service.d/override.conf)]
+`},
 		{name: "the targets are not active", old: apps(web), now: apps(web), happened: func(_ *testing.T, s *State) {
 			setUnit(s, "web.target", "inactive")
 			delete(s.Units, "gm-shop.target")

@@ -23,6 +23,8 @@ type LogSource struct {
 	// Keep is how many of the files that the engine rotates File to are a part of it:
 	// File.1 is what was before File.
 	Keep int
+	// From is how much of File there was before the lines that are meant.
+	From int64
 	// JSON says that the file holds PM2's records, one a line.
 	JSON bool
 	// Manager says that of the engine's log only its own lines about the unit are

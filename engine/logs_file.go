@@ -150,6 +150,9 @@ func (l *logFile) start(n int) (int64, error) {
 			return 0, err
 		}
 	}
+	if l.source.From <= l.now.offset && l.source.Keep == 0 { // it was not emptied since
+		from = max(from, l.source.From)
+	}
 	// Lines that do not count cannot be counted from the end.
 	mixed := l.source.JSON && l.o.Stream != Either && l.source.Stream == Either
 	if n < 0 || mixed || !l.o.Until.IsZero() {

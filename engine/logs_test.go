@@ -144,6 +144,8 @@ no record
 		{"the last error of records", []LogSource{re}, LogOptions{Lines: 1, Stream: Stdout}, []string{"no record"}},
 		{"without the engine", web, LogOptions{Lines: 3, NoManager: true}, []string{"j2", "j3", "j6"}},
 		{"the engine alone", []LogSource{{App: "web", Unit: "web@1.service", Manager: true}}, LogOptions{Lines: 5}, []string{"Started"}},
+		{"what came later", []LogSource{{App: "pl", File: plain, From: 2}}, LogOptions{Lines: 5}, []string{"p without end"}},
+		{"what came after it was emptied", []LogSource{{App: "pl", File: plain, From: 200}}, LogOptions{Lines: 5}, []string{"p", "p without end"}},
 		{"a missing file", []LogSource{{App: "m", File: filepath.Join(dir, "missing/x.log")}}, LogOptions{Lines: 5}, nil},
 		{"a directory", []LogSource{{App: "m", File: dir}, pl}, LogOptions{Lines: 1}, []string{"!cannot read " + dir + ": it is no regular file", "p without end"}},
 	} {

@@ -221,4 +221,7 @@ type DiffOptions struct {
 	Wake bool
 	// Restart restarts (rolls) every app, changed or not.
 	Restart bool
+	// ByHand is where a person edits and links unit files without systemctl, "" where that
+	// does it.
+	ByHand string
 }

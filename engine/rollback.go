@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -281,6 +282,9 @@ func (a *apply) lastLines(ctx context.Context, f *Failure) []LogEntry {
 			}
 		}
 	}
+	for i := range sources {
+		sources[i].From = a.logged[sources[i].File]
+	}
 	var lines []LogEntry
 	for line, err := range Logs(ctx, a.e, sources, LogOptions{Lines: logLines, Since: a.began}) {
 		if err == nil {
@@ -288,6 +292,21 @@ func (a *apply) lastLines(ctx context.Context, f *Failure) []LogEntry {
 		}
 	}
 	return lines
+}
+
+// logSizes returns how large the files are that hold the output of apps.
+func logSizes(dir string) map[string]int64 {
+	list, err := os.ReadDir(dir)
+	if dir == "" || err != nil {
+		return nil
+	}
+	sizes := make(map[string]int64, len(list))
+	for _, entry := range list {
+		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
+			sizes[filepath.Join(dir, entry.Name())] = info.Size()
+		}
+	}
+	return sizes
 }
 
 // filesAfter is a state with the files that an app has by the plan.

@@ -61,8 +61,8 @@ func (p *parser) envVariable() {
 	name = strings.TrimRight(name, blanks)
 	value, closed := p.envValue()
 	if !closed {
+		// systemd takes all that follows for the value.
 		p.bad(start, start+len(name), "", "a quote in the value of %s is not closed", clip(name))
-		return
 	}
 	v, err := NewFileAssign(name, value)
 	if err != nil {

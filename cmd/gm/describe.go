@@ -69,6 +69,7 @@ func (c *caller) describe(ctx context.Context, o *describeOptions, selectors []s
 		if err != nil {
 			return err
 		}
+		d.native = l.engine.Name() == engineNative
 		all = append(all, *d)
 	}
 	if o.json {
@@ -113,6 +114,7 @@ type description struct {
 	rotation string // of log files
 	group    *group
 	at       time.Time
+	native   bool // gm's own supervisor runs it
 }
 
 // describedUnit is one of an app's files.
@@ -383,6 +385,9 @@ func (d *description) limitText() string {
 		}
 		if by := d.group.processes[0].State.MemoryBy; by != "" && key == "MemoryMax" {
 			text += " (" + by + ")"
+		}
+		if d.native && slices.Contains([]string{"MemoryHigh", "CPUQuota", "TasksMax"}, key) {
+			text += " (not in force)"
 		}
 		parts = append(parts, key+"="+text)
 	}

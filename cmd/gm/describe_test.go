@@ -46,6 +46,22 @@ func TestDescribe(t *testing.T) {
 	})
 }
 
+// What limits nothing there is not shown as if it did.
+func TestLimitsNotInForce(t *testing.T) {
+	d := description{
+		Limits: map[string]string{"MemoryMax": "1048576", "MemoryHigh": "1048576", "CPUQuota": "50%", "LimitNOFILE": "99"},
+		group:  &group{processes: []engine.Process{{}}},
+	}
+	for native, want := range map[bool]string{
+		false: "MemoryMax=1.0mb MemoryHigh=1.0mb CPUQuota=50% LimitNOFILE=99",
+		true:  "MemoryMax=1.0mb MemoryHigh=1.0mb (not in force) CPUQuota=50% (not in force) LimitNOFILE=99",
+	} {
+		if d.native = native; d.limitText() != want {
+			t.Errorf("%v: got %s", native, d.limitText())
+		}
+	}
+}
+
 func TestDeclaredAt(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct {

@@ -234,8 +234,12 @@ func (c *caller) compare(e engine.Engine, w *wanted, have *engine.State, o *diff
 	if err := c.refuseConflicts(e, w.set, w.project); err != nil {
 		return nil, err
 	}
+	byHand := ""
+	if e.Name() == engineNative {
+		byHand = e.Dirs().Units
+	}
 	p := engine.Diff(w.set, have, engine.DiffOptions{
-		Project: w.project, Only: w.only, Force: o.force, NoStart: o.noStart, Now: o.now, Wake: o.wake, Restart: o.restart,
+		Project: w.project, Only: w.only, Force: o.force, NoStart: o.noStart, Now: o.now, Wake: o.wake, Restart: o.restart, ByHand: byHand,
 	})
 	p.Engine, p.User = e.Name(), e.Dirs().User
 	return p, nil

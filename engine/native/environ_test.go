@@ -16,7 +16,7 @@ func TestEnviron(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"a.env": "A=file-a\nB=\"two\nlines\"\n# C=1\nbad line\n", "b.env": "export X=1\nA=file-b\n", "[x].env": "GLOB=1\n",
-		"comment.latin": "# caf\xe9\nA=file\n", "value.latin": "A=1\nB=caf\xe9\n",
+		"comment.latin": "# caf\xe9\nA=file\n", "open.env": "A=open\nB=\"rest\nC=3\n", "value.latin": "A=1\nB=caf\xe9\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -42,6 +42,7 @@ func TestEnviron(t *testing.T) {
 		{"a file that is not UTF-8", execDef{envFiles: []envFile{{dir + "/value.latin", false}}}, nil, "cannot read the environment file " + dir + "/value.latin: line 2 is not UTF-8"},
 		{"an optional one that is not UTF-8", execDef{envFiles: []envFile{{dir + "/value.latin", true}}}, base, ""},
 		{"a comment that is not UTF-8", execDef{envFiles: []envFile{{dir + "/comment.latin", false}}}, []string{"A=file", "PATH=/bin", "KEEP=1"}, ""},
+		{"a quote that is not closed", execDef{envFiles: []envFile{{dir + "/open.env", false}}}, []string{"A=open", "PATH=/bin", "KEEP=1", "B=rest\nC=3\n"}, ""},
 		{"optional ones", execDef{envFiles: []envFile{{dir + "/none", true}, {dir + "/none*", true}}}, base, ""},
 		{"unset by name and by value", execDef{env: []string{"N=1", "M=2"}, unsetEnv: []string{"A", "N=1", "M=3"}}, []string{"PATH=/bin", "KEEP=1", "M=2"}, ""},
 	} {

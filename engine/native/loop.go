@@ -74,6 +74,7 @@ func (l *loop) post(ev event) { l.mailbox.put(func(l *loop) { l.feed(ev) }) }
 // run goes on until everything is down. Children tells of SIGCHLD.
 func (l *loop) run(ctx context.Context, children <-chan os.Signal) {
 	ended := ctx.Done()
+	l.stir() // the start was work
 	for !l.down {
 		select {
 		case <-l.mailbox.wake:
@@ -94,11 +95,15 @@ func (l *loop) run(ctx context.Context, children <-chan os.Signal) {
 			}
 			continue
 		}
-		if l.o.Quiet != nil {
-			l.rest.stir(time.Now())
-		}
+		l.stir()
 	}
 	l.rest.timer.Stop()
+}
+
+func (l *loop) stir() {
+	if l.o.Quiet != nil {
+		l.rest.stir(time.Now())
+	}
 }
 
 // feed gives the core an event and carries out what it asks for, and what it asks for

@@ -61,8 +61,10 @@ type family struct {
 	group    string // its control group, "" without one
 	swept    bool   // what is left behind is to be ended: KillMode=
 
-	unsure  bool // a search must come before evEmptied
-	outside int  // how many the last search found outside of the sessions
+	unsure bool // a search must come before evEmptied
+	// outside are those that the last search found outside of the sessions: when their parents
+	// have ended, nothing may tell any more whose they are.
+	outside []proc
 	next    time.Time
 	pause   time.Duration // before the next search
 	wishes  []signalWish  // signals for what a search finds
@@ -206,7 +208,7 @@ func (p *processes) settle(f *family) {
 			return
 		}
 		f.group = ""
-	case f.unsure || f.outside > 0 || len(f.wishes) > 0:
+	case f.unsure || len(f.outside) > 0 || len(f.wishes) > 0:
 		p.searchLater(f)
 		return
 	default:
@@ -297,7 +299,7 @@ func (p *processes) signalAll(f *family, signal syscall.Signal, except *tracked)
 	}
 	// Those first of which nothing but their parents tells whose they are. What is left of
 	// the run of an ordinary app that crashed is nothing, and costs no search.
-	if len(f.roots) > 0 || len(f.sessions) > 0 || f.outside > 0 || f.unsure {
+	if len(f.roots) > 0 || len(f.sessions) > 0 || len(f.outside) > 0 || f.unsure {
 		f.wishes = append(f.wishes, signalWish{signal, except})
 		p.searchSoon()
 	}

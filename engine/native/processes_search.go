@@ -171,7 +171,7 @@ func (p *processes) searchNow() {
 func (p *processes) owners(foreign *foreigners, ended []string) *owners {
 	o := &owners{
 		families: make([]*family, 0, len(p.families)), roots: make(map[int]int, len(p.byPID)),
-		sessions: map[int]int{}, invocations: make(map[string]int, len(p.families)),
+		sessions: map[int]int{}, outside: map[proc]int{}, invocations: make(map[string]int, len(p.families)),
 		orphans: p.orphans, self: os.Getpid(), foreign: foreign, adoptions: p.adoptions,
 	}
 	for _, f := range p.families {
@@ -182,6 +182,9 @@ func (p *processes) owners(foreign *foreigners, ended []string) *owners {
 		}
 		for _, id := range f.sessions {
 			o.sessions[id] = at
+		}
+		for _, q := range f.outside {
+			o.outside[q] = at
 		}
 		if f.invocation != "" {
 			o.invocations[f.invocation] = at
@@ -205,7 +208,7 @@ func (p *processes) fulfil(whose *owners, all []found, asked map[*family]wished)
 		for _, wish := range f.wishes[:w.wishes] {
 			p.signalSessions(f, wish)
 		}
-		f.outside, f.unsure = 0, false
+		f.outside, f.unsure = nil, false
 	}
 	left := make(map[*family]bool, len(asked))
 	for _, q := range all {
@@ -220,7 +223,7 @@ func (p *processes) fulfil(whose *owners, all []found, asked map[*family]wished)
 		if _, root := whose.roots[q.PID]; !root {
 			left[f] = true
 			if !whose.knows(q.group) {
-				f.outside++
+				f.outside = append(f.outside, q.proc)
 			}
 		}
 		for _, wish := range f.wishes[:w.wishes] {

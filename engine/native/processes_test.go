@@ -401,6 +401,21 @@ func TestLeftoversAreEnded(t *testing.T) {
 	})
 }
 
+// What takes its time to end belongs to the unit also after its parent has ended, by which alone
+// it was found.
+func TestSlowStrayIsAwaited(t *testing.T) {
+	d := newDesk(t, true)
+	def, output := d.shell("env -i setsid perl -e '$SIG{TERM} = sub { select(undef, undef, undef, 0.3); exit }; $| = 1; print \"$$\\n\"; sleep 60 while 1' & wait")
+	k, _ := d.mustLaunch(def)
+	stray := pids(t, output, 1)[0]
+	d.signal(effSignal{unit: def.name, signal: int(syscall.SIGTERM)})
+	d.exit(k)
+	d.emptied(def.name)
+	if alive(stray) {
+		t.Error("the unit is said to be empty before it is")
+	}
+}
+
 // With KillMode=process what is left behind is wanted.
 func TestLeftoversAreKept(t *testing.T) {
 	d := newDesk(t, true)

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -41,5 +42,23 @@ func TestRest(t *testing.T) {
 		if rest != step.rest || left != step.left {
 			t.Fatalf("at %v: rest %t, and %v to go; want %t, %v", step.at, rest, left, step.rest, step.left)
 		}
+	}
+}
+
+// A supervisor that has started, and has nothing to do since, says so.
+func TestRunTellsOfRest(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	quiet, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() { ended <- Run(ctx, Options{Home: Home(t.TempDir()), Quiet: func() { quiet <- struct{}{} }}) }()
+	select {
+	case <-quiet:
+	case err := <-ended:
+		t.Fatal(err)
+	case <-time.After(10 * settled):
+		t.Error("it never rests")
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -23,6 +23,8 @@ type owners struct {
 	// sessions are those of roots that have ended. The number may be another's by now, but
 	// no child of the supervisor's is in the session of a stranger.
 	sessions map[int]int
+	// outside are those that were found before.
+	outside map[proc]int
 	// invocations finds what has left its session and lost its parents.
 	invocations map[string]int
 	// orphans says that parents may be lost to others than the supervisor.
@@ -93,6 +95,9 @@ func (s *searching) find(p *procStat) (family int) {
 		return -1
 	}
 	if f, ok := s.roots[p.PID]; ok {
+		return f
+	}
+	if f, ok := s.outside[p.proc]; ok {
 		return f
 	}
 	if f, ok := s.roots[p.session]; ok {

@@ -98,7 +98,7 @@ func closeUnless(f, shared *os.File) {
 func (p *processes) begin(f *family, e *effSpawn) {
 	if e.invocation != f.invocation {
 		f.invocation = e.invocation
-		f.kills, f.unsure, f.wishes = false, false, nil
+		f.kills, f.unsure, f.wishes, f.outside = false, false, nil, nil
 		// With KillMode=process each run may leave one, and nobody waits for its end.
 		f.sessions = slices.DeleteFunc(f.sessions, func(id int) bool { return syscall.Kill(-id, 0) == syscall.ESRCH })
 		// Each run has a group of its own, to which programs may have been attached: gm
