@@ -86,7 +86,7 @@ func lowerUser(l *lowering, uid *arg) {
 	if l.host.Scope == ScopeUser {
 		for _, who := range []*arg{uid, gid} {
 			if who.given() {
-				l.add(userScope, who.at, "install into the system scope, as root", "%s has no effect in a user's own systemd, which cannot change users", who.name)
+				l.add(userScope, who.at, "install into the system scope, as root", "%s has no effect on a user's own apps, which run as that user", who.name)
 			}
 		}
 		return

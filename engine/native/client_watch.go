@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -41,8 +42,18 @@ type unitWatch struct {
 	known map[string]engine.UnitState // what was told last
 }
 
-// open asks for changes over a new connection.
-func (w *unitWatch) open(ctx context.Context, when need) error {
+// open asks for changes over a new connection, and again if the supervisor dies before it answers.
+func (w *unitWatch) open(ctx context.Context, when need) (err error) {
+	for range tries {
+		if err = w.openOnce(ctx, when); !errors.Is(err, errLost) {
+			return err
+		}
+		when |= again
+	}
+	return err
+}
+
+func (w *unitWatch) openOnce(ctx context.Context, when need) error {
 	g, err := w.c.reach(ctx, when, wantCalls)
 	if err != nil {
 		return err

@@ -168,7 +168,8 @@ func abandonOrphans(t *testing.T) {
 func TestAdoptionOfAFork(t *testing.T) {
 	d := newDesk(t, true)
 	program, _ := os.Executable()
-	pid, err := syscall.ForkExec(program, []string{"gm", "test-program", "late", "/bin/sleep", "60"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	pid, err := syscall.ForkExec(program, []string{"gm", "test-program", "late", "/bin/sleep", "60"},
+		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,15 @@ func init() {
 	os.Exit(1)
 }
 
-const testInvocation = "0123456789abcdef0123456789abcdef"
+// testInvocation is that of this test run alone: processes are searched for in the whole machine,
+// where the same tests may be run by others.
+var testInvocation = func() string {
+	const name = "GM_TEST_INVOCATION"
+	if os.Getenv(name) == "" {
+		_ = os.Setenv(name, newInvocation())
+	}
+	return os.Getenv(name)
+}()
 
 func testCommand(argv ...string) command { return command{argv: argv} }
 
