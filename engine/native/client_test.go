@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -238,6 +239,42 @@ func (l *link) pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.waiting)
+}
+
+// A supervisor that dies before it has answered is followed by one that is asked again.
+func TestWatchIsAskedForAgain(t *testing.T) {
+	h := homeOf(t)
+	opened(t, h)
+	release, err := h.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := h.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		defer release()
+		defer l.Close()
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _, _ = readGreeting(bufio.NewReaderSize(conn, 16))
+		_, _ = fmt.Fprintf(conn, "%s %d 4711\n", greeting, protocol)
+		_, _ = conn.Read(make([]byte, 1))
+	}()
+	c := client(t, ClientOptions{Home: h, Start: func(context.Context) error {
+		<-died
+		serving(t, h, newFake())
+		return nil
+	}})
+	if _, err := c.Watch(limited(t), nil); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWatchOutlivesSupervisor(t *testing.T) {
