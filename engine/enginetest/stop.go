@@ -152,7 +152,7 @@ func deleteApp(p *Project) {
 func uninstall(p *Project) {
 	p.Declare(app("one").With(App{"cron_restart": "0 5 * * *", "env": App{"A": "1"}}),
 		app("many").With(App{"instances": 2, "namespace": "back"}),
-		do("broken", "exit 3").With(App{"max_restarts": 2}))
+		do("broken", "exit 3").With(App{"max_restarts": 2, "min_uptime": 5000}))
 	if out := p.Gm("install", "--secrets=file", "--no-rollback"); out.Code != 1 {
 		p.t.Fatalf("with a broken app: %v", out)
 	}

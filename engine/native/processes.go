@@ -98,6 +98,7 @@ func newProcesses(o *Options, post func(event)) (*processes, error) {
 	// What a process begins with is what the supervisor has: the defaults of UMask= and
 	// IgnoreSIGPIPE=, systemd.exec(5).
 	syscall.Umask(defaultUmask)
+	resetIgnored()
 	signal.Ignore(syscall.SIGPIPE)
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -243,6 +244,27 @@ func TestOpenFilesAreAsInherited(t *testing.T) {
 			t.Errorf("%s: got %s, want 1000", name, got)
 		}
 	}
+}
+
+// Nor is what the supervisor inherited: nohup, and a shell's &, ignore signals.
+func TestSignalsAreNotAsInherited(t *testing.T) {
+	if os.Getenv("GM_TEST_IGNORING") == "" {
+		program, _ := os.Executable()
+		cmd := exec.Command("/bin/sh", "-c", `trap '' HUP INT QUIT USR1 34; exec "$0" -test.run "^TestSignalsAreNotAsInherited$"`, program)
+		cmd.Env = append(os.Environ(), "GM_TEST_IGNORING=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	d := newDesk(t, true)
+	for name, umask := range map[string]int{"plain": defaultUmask, "by a shim": 0o77} {
+		got, _ := d.output("trap 'echo HUP' HUP; trap 'echo INT' INT; kill -HUP $$; kill -INT $$", func(x *execDef) { x.umask = umask })
+		if got != "HUP\nINT" {
+			t.Errorf("%s: trapped are %q", name, got)
+		}
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGHUP) // is still ignored
 }
 
 func TestPrivilegedCommandsAreTheSupervisors(t *testing.T) {

@@ -311,8 +311,9 @@ func isError(err error, names ...string) bool {
 // explain has the error of a call wrap what engine.Engine promises.
 func explain(err error) error {
 	var reply dbus.Error
+	var malformed dbus.InvalidMessageError // a name that no D-Bus path can have
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &malformed):
 		return err
 	case !errors.As(err, &reply):
 		// The socket's own: it is closed, or about to be.

@@ -139,6 +139,9 @@ func (m *manager) await(ctx context.Context, c *conn, w *wait) error {
 	pause := 50 * time.Millisecond
 	var look <-chan time.Time // nil as long as signals can be relied on
 	for {
+		if len(w.result) > 0 {
+			return w.outcome(<-w.result) // the job may have no path any more to ask for
+		}
 		select {
 		case result := <-w.result:
 			return w.outcome(result)

@@ -286,3 +286,49 @@ func TestPullLosesConnection(t *testing.T) {
 		t.Errorf("started are %q", asked)
 	}
 }
+
+// TestPullKnowsTheEnd: a job that ended before the reader of the reply came to it is not
+// asked for, also when another's daemon-reload may have cost signals.
+func TestPullKnowsTheEnd(t *testing.T) {
+	type status struct {
+		ID              uint32
+		Unit, Type, Now string
+		Job, Path       dbus.ObjectPath
+	}
+	job := object + "/job/20"
+	p := newPeer(t, func(p *peer, conn io.Writer, call *dbus.Message) {
+		switch member(call) {
+		case "StartUnit":
+			tell(conn, object, managerIface, "JobRemoved", uint32(20), job, "a.service", "done")
+			reply(conn, call, job)
+		case "ListJobs":
+			tell(conn, object, managerIface, "Reloading", false)
+			reply(conn, call, []status{})
+		default:
+			refuse(conn, call, errNoSuchUnit)
+		}
+	})
+	for range 50 { // select chooses by chance
+		ended, err := p.Pull(t.Context(), "all.target", []string{"a.service"})
+		if err == nil {
+			err = ended(t.Context(), "a.service")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := p.dials.Load(); n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
+// TestMalformedCall: what cannot be sent at all leaves the connection to the others.
+func TestMalformedCall(t *testing.T) {
+	p := newPeer(t, func(_ *peer, conn io.Writer, call *dbus.Message) { refuse(conn, call, errNoSuchUnit) })
+	if err := p.conn.do(t.Context(), "", propsIface+".Get", nil); err == nil || errors.Is(err, engine.ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
+	if !p.conn.Connected() {
+		t.Error("the connection is closed")
+	}
+}
