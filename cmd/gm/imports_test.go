@@ -17,7 +17,7 @@ import (
 // import of gm. A new package is a new line; a forbidden import is not mended
 // here.
 //
-//	diag < units < translate
+//	diag < units < translate < machine
 //	diag, units < engine < engine/systemd, engine/native
 //	disk < engine
 //	watch < engine/native
@@ -35,7 +35,8 @@ const lattice = `
 	engine/native:  engine diag units disk watch engine/native/shim
 	watch:
 	bench:
-	cmd/gm:         disk diag units translate engine engine/systemd engine/native watch cmd/gm/first
+	machine:        diag units translate
+	cmd/gm:         machine disk diag units translate engine engine/systemd engine/native watch cmd/gm/first
 `
 
 // libraries is which packages may import a module that is not of the standard

@@ -23,17 +23,17 @@ import (
 // listed is the time of the listings of these tests.
 var listed = time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 
-// machine is an engine with states that a test makes.
-type machine struct {
+// fakeMachine is an engine with states that a test makes.
+type fakeMachine struct {
 	engine.Engine
 	usage []map[string]engine.UnitState // one reading after the other
 }
 
-func (m *machine) Dirs() engine.Dirs {
+func (m *fakeMachine) Dirs() engine.Dirs {
 	return engine.Dirs{Units: "/etc/systemd/system", Env: "/etc/gm", Run: "/run/gm"}
 }
 
-func (m *machine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.LogEntry, error] {
+func (m *fakeMachine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.LogEntry, error] {
 	return func(yield func(engine.LogEntry, error) bool) {
 		for i, unit := range q.Units {
 			at := listed.Add(time.Duration(i-len(q.Units)) * time.Minute)
@@ -44,7 +44,7 @@ func (m *machine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.Lo
 	}
 }
 
-func (m *machine) Units(context.Context, engine.Detail, []string) (map[string]engine.UnitState, error) {
+func (m *fakeMachine) Units(context.Context, engine.Detail, []string) (map[string]engine.UnitState, error) {
 	reading := m.usage[0]
 	m.usage = m.usage[1:]
 	return reading, nil
@@ -82,7 +82,7 @@ func installed(t *testing.T, states []engine.UnitState, goldens ...string) *list
 	for _, u := range states {
 		s.Units[u.Name] = u
 	}
-	return &listing{engine: &machine{}, state: s, processes: engine.Processes(s), user: "root", at: listed}
+	return &listing{engine: &fakeMachine{}, state: s, processes: engine.Processes(s), user: "root", at: listed}
 }
 
 func running(unit string, pid int, uptime time.Duration, memory int64) engine.UnitState {
@@ -276,7 +276,7 @@ func TestMeasure(t *testing.T) {
 		return states
 	}
 	l := shop(t)
-	l.engine = &machine{usage: []map[string]engine.UnitState{reading(time.Second), reading(2 * time.Second)}}
+	l.engine = &fakeMachine{usage: []map[string]engine.UnitState{reading(time.Second), reading(2 * time.Second)}}
 	if err := l.measure(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}

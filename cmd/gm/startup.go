@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/engine/native"
+	"gm/machine"
 )
 
 type startupOptions struct {
@@ -235,7 +236,7 @@ func (c *caller) startup(o *startupOptions, args []string) error {
 	if err := s.mayInstall(b); err != nil {
 		return err
 	}
-	if !executable(b.gm) {
+	if !machine.Executable(b.gm) {
 		return &failure{statusFailed, "no-gm", fmt.Sprintf("there is no %s for the init system to start", b.gm), "install gm there: make build, and copy bin/gm"}
 	}
 	path, text, mode := s.file(b)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/engine"
+	"gm/machine"
 )
 
 type uninstallOptions struct {
@@ -140,12 +141,12 @@ func (c *caller) projectHere(args []string) (string, error) {
 	d, err := c.declaration(args)
 	if err != nil {
 		var none *failure
-		if errors.As(err, &none) && none.code == codeNoDeclaration {
+		if errors.As(err, &none) && none.code == machine.CodeNoDeclaration {
 			none.remedy = "name the project: gm uninstall PROJECT"
 		}
 		return "", err
 	}
-	if name := filepath.Base(d.dir); name != "/" {
+	if name := filepath.Base(d.Dir); name != "/" {
 		return name, nil
 	}
 	return "root", nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/engine"
+	"gm/machine"
 	"gm/units"
 )
 
@@ -241,7 +242,7 @@ func (c *caller) isFile(arg string) (bool, error) {
 		return false, nil
 	}
 	base := filepath.Base(arg)
-	declares := slices.Contains(declarationNames, base) || strings.Contains(base, ".config.")
+	declares := slices.Contains(machine.Names, base) || strings.Contains(base, ".config.")
 	if !info.IsDir() && hasSuffix(scriptSuffixes) && !declares {
 		app := strings.TrimSuffix(base, filepath.Ext(base))
 		return false, usage(fmt.Sprintf(`write processes.json: [{"name": %q, "script": %q}]`, app, arg),
