@@ -187,7 +187,7 @@ func (c *caller) bootOf(o *startupOptions) (*boot, error) {
 		gm: c.ownPath(), home: home, userScope: userScope,
 		user: me.Username, dir: me.HomeDir, uid: me.Uid, configHome: c.getenv("XDG_CONFIG_HOME"), services: "/var/service",
 	}
-	b.givenHome = home != systemHome
+	b.givenHome = home != native.SystemHome
 	if userScope {
 		b.givenHome = home != native.Home(filepath.Join(b.dir, ".local/state/gm"))
 	}
@@ -369,7 +369,7 @@ func (b *boot) service() string {
 // command is the supervisor's, which waits while one that was started by hand
 // still runs.
 func (b *boot) command() []string {
-	return append(superviseCommand(b.gm, b.userScope), "--wait")
+	return append(native.SuperviseCommand(b.gm, b.userScope), "--wait")
 }
 
 // environ is what the supervisor needs that an init system does not set.

@@ -81,7 +81,7 @@ func (c *caller) supervise(o *superviseOptions) error {
 	options.Boot = true
 	options.Warn = func(text string) { c.journal("%s", text) }
 	options.Again = func(program string) error {
-		return syscall.Exec(program, superviseCommand(program, userScope), c.supervisorEnviron())
+		return syscall.Exec(program, native.SuperviseCommand(program, userScope), c.supervisorEnviron())
 	}
 	options.Ready = func() {
 		c.journal("supervises %s", home)
@@ -134,18 +134,9 @@ const collectAt = 25
 // settled is when the apps of a boot are up, mostly.
 const settled = 2 * time.Second
 
-// superviseCommand is the command line of a supervisor.
-func superviseCommand(program string, userScope bool) []string {
-	scope := "--system"
-	if userScope {
-		scope = "--user"
-	}
-	return []string{program, "supervise", scope}
-}
-
 // startSupervisor starts one in the background and returns when it is ready.
 func (c *caller) startSupervisor(home native.Home, userScope bool) error {
-	return native.StartInBackground(home, superviseCommand(ownExecutable(), userScope), c.supervisorEnviron())
+	return native.StartInBackground(home, native.SuperviseCommand(ownExecutable(), userScope), c.supervisorEnviron())
 }
 
 // reloadOnHangup has the supervisor of this process read its units at each SIGHUP.
