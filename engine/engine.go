@@ -50,7 +50,9 @@ type Engine interface {
 	Kill(ctx context.Context, unit string, signal int, all bool) error
 	// Watch tells of changes of these units (Brief fields) until ctx ends; the
 	// channel is then closed. It is closed early when the engine is gone. The state at
-	// the time of the call is not told.
+	// the time of the call is not told. Of a service it also tells MainPID, Started,
+	// Restarts, Result and Exit, which may be that of the process before the one that
+	// runs, as far as they came with a change.
 	Watch(ctx context.Context, names []string) (<-chan UnitState, error)
 	// Logs returns what units wrote to the engine's own log (the journal), oldest
 	// first; with Dirs.Logs only what the engine itself wrote about them.

@@ -248,12 +248,35 @@ func (w *watch) take(path dbus.ObjectPath, at dbus.Sequence, iface string, prope
 			number[uint32](&u.now.Restarts)(v)
 		case "Result":
 			value(&u.now.Result)(v)
+		case "ExecMainStartTimestamp":
+			stamp(&u.now.Started)(v)
 		}
 	}
+	u.now.Exit = lastExit(u.now.Exit, properties)
 	// The signal of the type's own interface comes just before that of this one.
 	if iface == unitIface {
 		w.note(u)
 	}
+}
+
+// lastExit is how a main process ended, by what a signal says; before is the one before
+// it, which stays while another process runs: the signal of an end and that of the start
+// after it may be told as one.
+func lastExit(before engine.Exit, properties map[string]dbus.Variant) engine.Exit {
+	var exit engine.Exit
+	var code int
+	stamp(&exit.At)(properties["ExecMainExitTimestamp"])
+	if exit.At.IsZero() {
+		return before
+	}
+	number[int32](&code)(properties["ExecMainCode"])
+	status, _ := properties["ExecMainStatus"].Value().(int32)
+	if code == cldExited {
+		exit.Code = int(status)
+	} else {
+		exit.Signal = int(status)
+	}
+	return exit
 }
 
 // unitName undoes unitPath.
