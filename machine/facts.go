@@ -112,10 +112,8 @@ const installedGm = "/usr/local/bin/gm"
 // goes with the next update; a build of `go run` or `go test` goes at once.
 func (c *Caller) Installed(program string) string {
 	if program == "" {
-		if !Executable(installedGm) {
-			if found := c.LookPath("gm"); found != "" {
-				return found
-			}
+		if found := c.LookPath("gm"); found != "" {
+			return found
 		}
 		return installedGm
 	}
