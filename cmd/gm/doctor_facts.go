@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"gm"
 	"gm/diag"
 	"gm/engine"
 	"gm/engine/native"
@@ -43,13 +44,13 @@ func (c *caller) doctor(ctx context.Context, o *doctorOptions, args []string) er
 		return err
 	}
 	f := c.machineFacts(userScope)
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	var wrong *failure
 	switch {
 	case err == nil:
-		defer e.Close()
-		f.version, f.dirs = e.Version(), e.Dirs()
-		if client, ok := e.(*native.Client); ok {
+		defer conn.Close()
+		f.version, f.dirs = conn.Engine().Version(), conn.Engine().Dirs()
+		if client, ok := conn.Engine().(*native.Client); ok {
 			f.askSupervisor(ctx, client)
 		}
 	case errors.As(err, &wrong) && wrong.status != statusUnreachable:
@@ -57,13 +58,15 @@ func (c *caller) doctor(ctx context.Context, o *doctorOptions, args []string) er
 	default:
 		f.openError = err
 		f.version = machine.SystemdVersion("/")
-		e = unreachable{dirs: f.dirs}
+		if conn, err = gm.New(unreachable{dirs: f.dirs}, gm.Options{Dir: c.dir}); err != nil {
+			return err
+		}
 	}
 	home := "/root"
 	if f.user {
 		home = c.getenv("HOME")
 	}
-	if state, err := engine.Observe(ctx, e, "", engine.Full); err == nil {
+	if state, err := conn.Observe(ctx, "", engine.Full); err == nil {
 		f.state = state
 		f.apps = readApps(state.Set(), state.Apps(), readDropIns(state.DropIns), true, home)
 	}

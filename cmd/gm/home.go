@@ -13,9 +13,13 @@ import (
 func (c *caller) home(userScope bool) (native.Home, error) {
 	home, err := native.FindHome(c.environ, c.dir, userScope)
 	if errors.Is(err, native.ErrHomeless) {
-		return "", usage("set GM_HOME to the directory that is to hold it", "%v", err)
+		return "", homeless(err)
 	}
 	return home, err
+}
+
+func homeless(err error) error {
+	return usage("set GM_HOME to the directory that is to hold it", "%v", err)
 }
 
 // supervisorEnviron is the environment of a supervisor in the background.

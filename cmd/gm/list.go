@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 	"gm/units"
 )
@@ -69,14 +70,14 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 	if err != nil {
 		return err
 	}
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
 	show := func(l *listing) ([]byte, error) { return c.render(l, o, order) }
 	if interval > 0 {
-		err := c.watchList(ctx, e, o, selectors, interval, show)
+		err := c.watchList(ctx, conn, o, selectors, interval, show)
 		var f *failure
 		if n := len(selectors); n > 0 && errors.As(err, &f) && f.code == "unknown-app" {
 			if d, err := seconds("watch", selectors[n-1]); err == nil && d > 0 {
@@ -85,7 +86,7 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		}
 		return err
 	}
-	l, err := c.observe(ctx, e, selectors, engine.List)
+	l, err := c.observe(ctx, conn, selectors, engine.List)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		return err
 	}
 	if len(l.processes) == 0 && !o.json {
-		fmt.Fprintln(c.err, c.noApps(e.Dirs().User))
+		fmt.Fprintln(c.err, c.noApps(conn.Engine().Dirs().User))
 	}
 	return c.write(text)
 }
@@ -162,7 +163,7 @@ func (c *caller) render(l *listing, o *listOptions, order order) ([]byte, error)
 
 // listing is what is known of the chosen apps at one time.
 type listing struct {
-	engine    engine.Engine
+	conn      *gm.Conn
 	state     *engine.State
 	processes []engine.Process
 	// cpu is how much of one CPU each unit uses, in percent; a unit that is missing
@@ -177,80 +178,35 @@ type listing struct {
 
 // observe reads what is installed, and of it what selectors choose; without any,
 // all.
-func (c *caller) observe(ctx context.Context, e engine.Engine, selectors []string, detail engine.Detail) (*listing, error) {
-	state, err := engine.Observe(ctx, e, "", detail)
+func (c *caller) observe(ctx context.Context, conn *gm.Conn, selectors []string, detail engine.Detail) (*listing, error) {
+	userScope := conn.Engine().Dirs().User
+	state, processes, err := conn.Inspect(ctx, detail, selectors...)
 	if err != nil {
-		return nil, engineFailure(err)
+		return nil, c.selectFailure(err, userScope)
 	}
-	l := &listing{engine: e, state: state, processes: engine.Processes(state), user: "root", at: time.Now()}
-	if e.Dirs().User {
+	l := &listing{conn: conn, state: state, processes: processes, user: "root", at: time.Now()}
+	if userScope {
 		if u, err := user.Current(); err == nil {
 			l.user = u.Username
 		}
 	}
-	if len(selectors) == 0 {
-		return l, nil
-	}
-	selected, err := engine.Select(state.Apps(), selectors)
-	if err != nil {
-		return nil, c.selectFailure(err, e.Dirs().User)
-	}
-	l.keep(selected)
 	return l, nil
 }
 
-// keep leaves only the processes that were selected.
-func (l *listing) keep(selected []engine.Selection) {
-	whole, unit := map[string]bool{}, map[string]bool{}
-	for _, s := range selected {
-		whole[s.App.Unit] = s.Whole
-		for _, u := range s.Units {
-			unit[u] = true
-		}
-	}
-	l.processes = slices.DeleteFunc(l.processes, func(p engine.Process) bool {
-		return !whole[p.App.Unit] && !unit[p.Unit]
-	})
-}
-
-// cpuWindow is how long the use of CPUs is measured. The kernel counts the time of a
-// process that does not let go of its CPU once a tick, which is up to 10 ms.
-const cpuWindow = 60 * time.Millisecond
-
 // measure computes the use of CPUs since an earlier listing, or else reads twice. It
 // does not count from when this listing was read: gm has kept the CPUs busy since.
-func (l *listing) measure(ctx context.Context, before *listing) error {
+func (l *listing) measure(ctx context.Context, before *listing) (err error) {
+	if before == nil {
+		if l.cpu, err = l.conn.CPU(ctx, l.processes); err != nil && ctx.Err() == nil {
+			err = engineFailure(err)
+		}
+		return err
+	}
 	l.cpu = map[string]float64{}
-	var running []string
 	for _, p := range l.processes {
-		if p.State.MainPID > 0 {
-			running = append(running, p.Unit)
-		}
-	}
-	if len(running) == 0 {
-		return nil
-	}
-	var first map[string]engine.UnitState
-	last := l.state.Units
-	if before != nil {
-		first = before.state.Units
-	} else {
-		var err error
-		if first, err = l.engine.Units(ctx, engine.Usage, running); err != nil {
-			return engineFailure(err)
-		}
-		select {
-		case <-time.After(cpuWindow):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if last, err = l.engine.Units(ctx, engine.Usage, running); err != nil {
-			return engineFailure(err)
-		}
-	}
-	for _, unit := range running {
-		if share := engine.CPUShare(first[unit], last[unit]); share >= 0 {
-			l.cpu[unit] = share
+		share := engine.CPUShare(before.state.Units[p.Unit], l.state.Units[p.Unit])
+		if p.State.MainPID > 0 && share >= 0 {
+			l.cpu[p.Unit] = share
 		}
 	}
 	return nil

@@ -27,12 +27,12 @@ run it prints nothing, where PM2 prints 0.`,
 }
 
 func (c *caller) pid(ctx context.Context, o *engineOptions, selectors []string) error {
-	e, err := c.openEngine(ctx, o)
+	conn, err := c.connect(ctx, o, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	l, err := c.observe(ctx, e, selectors, engine.List)
+	defer conn.Close()
+	l, err := c.observe(ctx, conn, selectors, engine.List)
 	if err != nil {
 		return err
 	}

@@ -134,11 +134,6 @@ const collectAt = 25
 // settled is when the apps of a boot are up, mostly.
 const settled = 2 * time.Second
 
-// startSupervisor starts one in the background and returns when it is ready.
-func (c *caller) startSupervisor(home native.Home, userScope bool) error {
-	return native.StartInBackground(home, native.SuperviseCommand(ownExecutable(), userScope), c.supervisorEnviron())
-}
-
 // reloadOnHangup has the supervisor of this process read its units at each SIGHUP.
 func (c *caller) reloadOnHangup(home native.Home, userScope bool) (stop func()) {
 	hangups := make(chan os.Signal, 1)
