@@ -35,6 +35,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gm/engine"
@@ -215,7 +216,7 @@ func (c *Conn) startSupervisor(user bool) error {
 		program = c.machine().Installed("")
 	}
 	environ := slices.DeleteFunc(native.SupervisorEnviron(c.o.Environ, c.o.Dir), func(pair string) bool {
-		return c.o.Home != "" && len(pair) > 8 && pair[:8] == "GM_HOME="
+		return c.o.Home != "" && strings.HasPrefix(pair, "GM_HOME=")
 	})
 	if c.o.Home != "" {
 		environ = append(environ, "GM_HOME="+c.o.Home)
