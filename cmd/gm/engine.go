@@ -71,7 +71,7 @@ func (c *caller) engineName(asked string) (string, error) {
 // connOptions is how a connection of this caller's works.
 func (c *caller) connOptions(l lockOptions) gm.Options {
 	return gm.Options{
-		Environ: c.environ, Dir: c.dir, Program: ownExecutable(), Installed: c.ownPath(),
+		Environ: c.environ, Dir: c.dir, Program: ownExecutable(),
 		Who: l.who, LockTimeout: l.timeout, Waiting: func(project, holder string) {
 			fmt.Fprintf(c.err, "gm: waiting for %s, which is changing %s\n", holder, project)
 		},
