@@ -48,9 +48,11 @@ type Engine interface {
 	ResetFailed(ctx context.Context, unit string) error
 	// Kill sends a signal to a unit's main process, or to all its processes.
 	Kill(ctx context.Context, unit string, signal int, all bool) error
-	// Watch tells of changes of these units (Brief fields) until ctx ends; the
+	// Watch tells of changes of these units (Brief fields), or with Every of all, until ctx ends; the
 	// channel is then closed. It is closed early when the engine is gone. The state at
-	// the time of the call is not told.
+	// the time of the call is not told. Of a service it also tells MainPID, Started,
+	// Restarts, Result and Exit, which may be that of the process before the one that
+	// runs, as far as they came with a change.
 	Watch(ctx context.Context, names []string) (<-chan UnitState, error)
 	// Logs returns what units wrote to the engine's own log (the journal), oldest
 	// first; with Dirs.Logs only what the engine itself wrote about them.
@@ -83,6 +85,10 @@ type Dirs struct {
 	// first one winning.
 	Search []string
 }
+
+// Every is the name that stands for all units in Watch, and in Units for those that are in
+// memory.
+const Every = "*"
 
 // Detail says how much of a UnitState is asked for.
 type Detail int

@@ -2,15 +2,14 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"gm/diag"
 	"gm/engine"
+	"gm/machine"
 )
 
 // caller is who called gm: its streams, environment and directory. Commands
@@ -25,23 +24,16 @@ type caller struct {
 	engine func() (engine.Engine, error)
 }
 
-// getenv returns a variable of the environment, or "".
-func (c *caller) getenv(name string) string {
-	for _, pair := range c.environ {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value
-		}
-	}
-	return ""
+// machine is this machine, asked on behalf of the caller.
+func (c *caller) machine() *machine.Caller {
+	return &machine.Caller{Environ: c.environ, Dir: c.dir, In: c.in}
 }
 
+// getenv returns a variable of the environment, or "".
+func (c *caller) getenv(name string) string { return c.machine().Getenv(name) }
+
 // abs makes a path of the command line absolute.
-func (c *caller) abs(path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(c.dir, path)
-}
+func (c *caller) abs(path string) string { return c.machine().Abs(path) }
 
 // realpath makes a path of the command line absolute and, where it exists,
 // follows its symbolic links.
@@ -82,19 +74,5 @@ func (c *caller) outError(err error) error {
 	return &failure{statusFailed, "cannot-write", "cannot write the standard output: " + reason(err), remedyFor(err)}
 }
 
-// reason is the innermost text of an error: without the name of the system
-// call and the path, which the message around it gives in the user's words.
-func reason(err error) string {
-	var path *fs.PathError
-	var link *os.LinkError
-	var call *os.SyscallError
-	switch {
-	case errors.As(err, &path):
-		err = path.Err
-	case errors.As(err, &link):
-		err = link.Err
-	case errors.As(err, &call):
-		err = call.Err
-	}
-	return err.Error()
-}
+// reason is the innermost text of an error.
+func reason(err error) string { return machine.Reason(err) }

@@ -59,7 +59,7 @@ func (c *caller) completeInput(cmd *cobra.Command) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var names []string
-		for _, match := range envKey().FindAllSubmatch(d.src.Text, -1) {
+		for _, match := range envKey().FindAllSubmatch(d.Source.Text, -1) {
 			names = append(names, string(match[1]))
 		}
 		slices.Sort(names)

@@ -48,12 +48,12 @@ Values of variables are not among it: gm env prints them.`,
 }
 
 func (c *caller) describe(ctx context.Context, o *describeOptions, selectors []string) error {
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	l, err := c.observe(ctx, e, selectors, engine.Full)
+	defer conn.Close()
+	l, err := c.observe(ctx, conn, selectors, engine.Full)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *caller) describe(ctx context.Context, o *describeOptions, selectors []s
 		if err != nil {
 			return err
 		}
-		d.native = l.engine.Name() == engineNative
+		d.native = l.conn.Name() == engineNative
 		all = append(all, *d)
 	}
 	if o.json {
@@ -177,7 +177,7 @@ func (c *caller) description(ctx context.Context, l *listing, g *group) (*descri
 	}
 	if line := last(directives, "X-Gm", "LogMaxSize"); line != nil {
 		d.rotation = "none by systemd; logrotate(8) does that for declared files"
-		if l.engine.Dirs().Logs != "" {
+		if l.conn.Engine().Dirs().Logs != "" {
 			most, _ := line.Value.(units.Bytes)
 			d.rotation = "at " + size(int64(most)) + ", keeps " + counted(rotated(directives), "file")
 		}
@@ -185,13 +185,13 @@ func (c *caller) description(ctx context.Context, l *listing, g *group) (*descri
 	d.addUnits(l, g)
 	selected := l.selections()
 	selected = slices.DeleteFunc(selected, func(s engine.Selection) bool { return s.App.Unit != g.app.Unit })
-	sources := engine.Sources(l.state, l.engine.Dirs(), selected)
+	sources := engine.Sources(l.state, l.conn.Engine().Dirs(), selected)
 	for _, s := range sources {
 		if !s.Manager {
 			d.Logs = append(d.Logs, describedLog{s.Unit, string(s.Stream), s.File})
 		}
 	}
-	for line, err := range engine.Logs(ctx, l.engine, sources, engine.LogOptions{Lines: lastLines}) {
+	for line, err := range engine.Logs(ctx, l.conn.Engine(), sources, engine.LogOptions{Lines: lastLines}) {
 		var file *engine.LogFileError
 		if errors.As(err, &file) {
 			continue // the log files are listed; gm logs says what is wrong with them

@@ -18,9 +18,11 @@ import (
 	"sync"
 	"time"
 
+	"gm"
 	"gm/diag"
 	"gm/engine"
 	"gm/engine/native"
+	"gm/machine"
 	"gm/units"
 )
 
@@ -42,27 +44,29 @@ func (c *caller) doctor(ctx context.Context, o *doctorOptions, args []string) er
 		return err
 	}
 	f := c.machineFacts(userScope)
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	var wrong *failure
 	switch {
 	case err == nil:
-		defer e.Close()
-		f.version, f.dirs = e.Version(), e.Dirs()
-		if client, ok := e.(*native.Client); ok {
+		defer conn.Close()
+		f.version, f.dirs = conn.Engine().Version(), conn.Engine().Dirs()
+		if client, ok := conn.Engine().(*native.Client); ok {
 			f.askSupervisor(ctx, client)
 		}
 	case errors.As(err, &wrong) && wrong.status != statusUnreachable:
 		return err
 	default:
 		f.openError = err
-		f.version = systemdVersion("/")
-		e = unreachable{dirs: f.dirs}
+		f.version = machine.SystemdVersion("/")
+		if conn, err = gm.New(unreachable{dirs: f.dirs}, gm.Options{Dir: c.dir}); err != nil {
+			return err
+		}
 	}
 	home := "/root"
 	if f.user {
 		home = c.getenv("HOME")
 	}
-	if state, err := engine.Observe(ctx, e, "", engine.Full); err == nil {
+	if state, err := conn.Observe(ctx, "", engine.Full); err == nil {
 		f.state = state
 		f.apps = readApps(state.Set(), state.Apps(), readDropIns(state.DropIns), true, home)
 	}
@@ -112,7 +116,7 @@ func (c *caller) declaredApps(o *doctorOptions, args []string, f *facts, home st
 	d, err := c.declaration(args)
 	var none *failure
 	if err != nil {
-		if errors.As(err, &none) && none.code == codeNoDeclaration && len(args) == 0 {
+		if errors.As(err, &none) && none.code == machine.CodeNoDeclaration && len(args) == 0 {
 			return nil
 		}
 		return err
@@ -191,8 +195,8 @@ func (c *caller) machineFacts(userScope bool) *facts {
 		f.disks = append(f.disks, diskOf(path))
 	}
 	f.self, _ = os.Executable() // "": no gm is it
-	for _, dir := range c.path() {
-		if path := filepath.Join(dir, "gm"); executable(path) && !slices.ContainsFunc(f.gms, func(g gmFacts) bool { return sameFile(g.path, path) }) {
+	for _, dir := range c.machine().Path() {
+		if path := filepath.Join(dir, "gm"); machine.Executable(path) && !slices.ContainsFunc(f.gms, func(g gmFacts) bool { return sameFile(g.path, path) }) {
 			f.gms = append(f.gms, c.lookAtGm(f.self, path))
 		}
 	}
@@ -208,7 +212,7 @@ func sameFile(a, b string) bool {
 
 // lookAtGm says what a program called gm is.
 func (c *caller) lookAtGm(self, path string) gmFacts {
-	g := gmFacts{path: path, exists: executable(path)}
+	g := gmFacts{path: path, exists: machine.Executable(path)}
 	switch {
 	case !g.exists:
 		return g
@@ -222,7 +226,7 @@ func (c *caller) lookAtGm(self, path string) gmFacts {
 	default:
 		return g // not to be run for an answer
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), machine.VersionLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "version").Output()
 	if fields := strings.Fields(string(out)); err == nil && len(fields) > 1 && fields[0] == "gm" {
@@ -268,11 +272,11 @@ func (c *caller) accountFacts() func(kind, name string) (accountFacts, bool) {
 		there   bool
 	}
 	known := map[string]answer{}
-	p := &prober{caller: c}
+	m := c.machine()
 	return func(kind, name string) (accountFacts, bool) {
 		a, seen := known[kind+" "+name]
 		if !seen {
-			a.there = p.account(kind, name)
+			a.there = m.Account(kind, name)
 			if a.there && kind == "user" {
 				a.account, a.there = lookUpUser(name)
 			}

@@ -8,16 +8,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 	"gm/engine/native"
-	"gm/engine/systemd"
 )
 
 // The names of engines, as --engine and GM_ENGINE take them and Engine.Name says.
 const (
-	engineAuto    = "auto"
-	engineSystemd = "systemd"
-	engineNative  = "native"
+	engineAuto    = gm.Auto
+	engineSystemd = gm.Systemd
+	engineNative  = gm.Native
 )
 
 // engineOptions says which engine a command works with. Commands that compile
@@ -26,13 +26,6 @@ type engineOptions struct {
 	engine string // auto, systemd, native
 	system bool
 	user   bool
-	// starts says that the command starts apps: gm's own supervisor is then to run before
-	// anything is looked at, with all that is enabled.
-	starts bool
-	// started is set when that was done for this command.
-	started bool
-	// outline says that outlines of the unit files are enough.
-	outline bool
 }
 
 func (o *engineOptions) addEngineFlag(cmd *cobra.Command) {
@@ -61,80 +54,63 @@ func (o *engineOptions) scope() (userScope bool, err error) {
 	return o.user || !o.system && os.Geteuid() != 0, nil
 }
 
-// booted reports whether systemd runs the machine: sd_booted(3).
-func booted() bool {
-	_, err := os.Stat("/run/systemd/system")
-	return err == nil
-}
-
-// engineName settles which engine is asked for. Where systemd runs the machine it
-// is systemd even while it does not answer: apps that were installed there would
-// seem to be gone, and would run twice once they were started by another.
+// engineName settles which engine is asked for.
 func (c *caller) engineName(asked string) (string, error) {
-	flag := "--engine "
-	if asked == "" || asked == engineAuto {
-		if chosen := c.getenv("GM_ENGINE"); chosen != "" {
-			flag, asked = "GM_ENGINE=", chosen
+	name, err := (&gm.Options{Engine: asked, Environ: c.environ}).EngineName()
+	var unknown *gm.UnknownEngine
+	if errors.As(err, &unknown) {
+		flag := "--engine "
+		if unknown.Variable {
+			flag = "GM_ENGINE="
 		}
+		return "", usage("write auto, systemd or native", "%s%s: there is no such engine", flag, unknown.Name)
 	}
-	switch asked {
-	case engineSystemd, engineNative:
-		return asked, nil
-	case "", engineAuto:
-		if booted() {
-			return engineSystemd, nil
-		}
-		return engineNative, nil
-	}
-	return "", usage("write auto, systemd or native", "%s%s: there is no such engine", flag, asked)
+	return name, err
 }
 
-// openEngine connects to the engine that o asks for. The caller closes it.
-func (c *caller) openEngine(ctx context.Context, o *engineOptions) (engine.Engine, error) {
+// connOptions is how a connection of this caller's works.
+func (c *caller) connOptions(l lockOptions) gm.Options {
+	return gm.Options{
+		Environ: c.environ, Dir: c.dir, Program: ownExecutable(),
+		Who: l.who, LockTimeout: l.timeout, Waiting: func(project, holder string) {
+			fmt.Fprintf(c.err, "gm: waiting for %s, which is changing %s\n", holder, project)
+		},
+	}
+}
+
+// connect connects to the engine that o asks for; l says how projects are taken, for
+// commands that change something. The caller closes it.
+func (c *caller) connect(ctx context.Context, o *engineOptions, l lockOptions) (*gm.Conn, error) {
+	options := c.connOptions(l)
 	if c.engine != nil {
-		return c.engine()
+		e, err := c.engine()
+		if err != nil {
+			return nil, err
+		}
+		return gm.New(e, options)
 	}
 	userScope, err := o.scope()
 	if err != nil {
 		return nil, err
 	}
-	name, err := c.engineName(o.engine)
-	if err != nil {
+	if options.Engine, err = c.engineName(o.engine); err != nil {
 		return nil, err
 	}
-	if name == engineNative {
-		e, err := c.openNative(userScope)
-		if err != nil || !o.starts {
-			return e, err
-		}
-		if err := e.Start(ctx); err != nil {
-			e.Close()
-			return nil, engineFailure(err)
-		}
-		return e, nil
+	options.Scope = gm.ScopeSystem
+	if userScope {
+		options.Scope = gm.ScopeUser
 	}
-	e, err := systemd.Open(ctx, systemd.Options{
-		User:       userScope,
-		RuntimeDir: c.getenv("XDG_RUNTIME_DIR"),
-		ConfigHome: c.getenv("XDG_CONFIG_HOME"),
-		Home:       c.getenv("HOME"),
-	})
-	if err != nil {
+	conn, err := gm.Connect(ctx, options)
+	var unreachable *gm.ConnectError
+	switch {
+	case errors.As(err, &unreachable):
 		return nil, systemdFailure(err)
+	case errors.Is(err, native.ErrHomeless):
+		return nil, homeless(err)
+	case err != nil:
+		return nil, engineFailure(err)
 	}
-	return e, nil
-}
-
-// openNative returns the engine of gm's own supervisor, which it starts when a call
-// needs one.
-func (c *caller) openNative(userScope bool) (*native.Client, error) {
-	home, err := c.home(userScope)
-	if err != nil {
-		return nil, err
-	}
-	return native.Open(native.ClientOptions{Home: home, User: userScope, Start: func(context.Context) error {
-		return c.startSupervisor(home, userScope)
-	}}), nil
+	return conn, nil
 }
 
 const codeInterrupted = "interrupted"
@@ -164,7 +140,7 @@ func systemdFailure(err error) error {
 	var f *failure
 	if errors.As(failed, &f) && f.code == "unreachable" {
 		f.remedy = "or have gm itself run the apps: --engine native, or GM_ENGINE=native for every command"
-		if !booted() {
+		if !gm.Booted() {
 			f.remedy = "leave --engine systemd out: gm itself runs the apps here"
 		}
 	}

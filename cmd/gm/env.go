@@ -48,12 +48,12 @@ The values are shown as they are, secrets too.`,
 }
 
 func (c *caller) env(ctx context.Context, o *envOptions, selectors []string) error {
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	l, err := c.observe(ctx, e, selectors, engine.Brief)
+	defer conn.Close()
+	l, err := c.observe(ctx, conn, selectors, engine.Brief)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (l *listing) readDropIns() {
 func (c *caller) specifier(l *listing, p *engine.Process) func(byte) (string, bool) {
 	base := strings.TrimSuffix(p.Unit, path.Ext(p.Unit))
 	prefix, instance, _ := strings.Cut(base, "@")
-	userManager := l.engine.Dirs().User
+	userManager := l.conn.Engine().Dirs().User
 	return func(letter byte) (string, bool) {
 		switch letter {
 		case 'i':
@@ -224,7 +224,7 @@ func (c *caller) specifier(l *listing, p *engine.Process) func(byte) (string, bo
 		case 'P':
 			return units.UnescapeName(prefix), true
 		case 't':
-			return path.Dir(l.engine.Dirs().Run), true
+			return path.Dir(l.conn.Engine().Dirs().Run), true
 		case 'u':
 			return l.user, true
 		case 'h':

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 )
 
@@ -37,14 +38,14 @@ away by itself.`,
 func (c *caller) flush(o *engineOptions, selectors []string) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	return c.withSelected(ctx, o, selecting(selectors...), func(e engine.Engine, have *engine.State, selected []engine.Selection) error {
+	return c.withSelected(ctx, o, lockOptions{}, (*gm.Conn).Observe, selecting(selectors...), func(conn *gm.Conn, have *engine.State, selected []engine.Selection) error {
 		if len(selected) == 0 { // of "all"
 			return c.write([]byte("Nothing is installed.\n"))
 		}
 		var out bytes.Buffer
 		var failed []error
 		for _, s := range selected {
-			text, errs := emptied(engine.Sources(have, e.Dirs(), []engine.Selection{s}))
+			text, errs := emptied(engine.Sources(have, conn.Engine().Dirs(), []engine.Selection{s}))
 			fmt.Fprintf(&out, "%s: %s\n", title(s), text)
 			failed = append(failed, errs...)
 		}

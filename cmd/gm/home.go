@@ -1,64 +1,29 @@
 package main
 
 import (
+	"errors"
 	"os"
-	"os/user"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"gm/engine/native"
 )
 
-// systemHome is the home of root's supervisor.
-const systemHome = "/var/lib/gm"
-
-// home returns the directory of gm's own supervisor: $GM_HOME, or that of the
-// scope. What belongs to a user is state, and not configuration, by the XDG base
-// directory specification, which wants relative paths ignored.
+// home returns the directory of gm's own supervisor.
 func (c *caller) home(userScope bool) (native.Home, error) {
-	if dir := c.getenv("GM_HOME"); dir != "" {
-		return native.Home(c.abs(dir)), nil
+	home, err := native.FindHome(c.environ, c.dir, userScope)
+	if errors.Is(err, native.ErrHomeless) {
+		return "", homeless(err)
 	}
-	if !userScope {
-		return systemHome, nil
-	}
-	if state := c.getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return native.Home(filepath.Join(state, "gm")), nil
-	}
-	home := c.getenv("HOME")
-	if home == "" {
-		if me, err := user.Current(); err == nil {
-			home = me.HomeDir
-		}
-	}
-	if !filepath.IsAbs(home) {
-		return "", usage("set GM_HOME to the directory that is to hold it", "there is no home directory for the supervisor's files")
-	}
-	return native.Home(filepath.Join(home, ".local/state/gm")), nil
+	return home, err
 }
 
-// keptVariables are what a supervisor keeps of the environment of who started it,
-// beside GM_HOME, LC_… and XDG_…. The rest of a shell's is nothing that apps should depend on:
-// after a boot it would not be there.
-var keptVariables = []string{"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL"}
-
-// supervisorEnviron is the environment of a supervisor in the background, whose
-// directory is another.
-func (c *caller) supervisorEnviron() []string {
-	var kept []string
-	for _, pair := range c.environ {
-		name, value, _ := strings.Cut(pair, "=")
-		switch {
-		case name == "GM_HOME" && value != "":
-			kept = append(kept, name+"="+c.abs(value))
-		case slices.Contains(keptVariables, name), strings.HasPrefix(name, "LC_"), strings.HasPrefix(name, "XDG_"):
-			kept = append(kept, pair)
-		}
-	}
-	return kept
+func homeless(err error) error {
+	return usage("set GM_HOME to the directory that is to hold it", "%v", err)
 }
+
+// supervisorEnviron is the environment of a supervisor in the background.
+func (c *caller) supervisorEnviron() []string { return native.SupervisorEnviron(c.environ, c.dir) }
 
 // appEnviron is what apps inherit of the supervisor, however that was started: what
 // systemd's managers hand on. PATH is systemd's own (systemd.exec(5)) and not the

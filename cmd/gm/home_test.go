@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gm"
 	"gm/engine/native"
 )
 
@@ -68,7 +69,7 @@ func TestEnvironments(t *testing.T) {
 
 func TestEngineName(t *testing.T) {
 	auto := engineNative
-	if booted() {
+	if gm.Booted() {
 		auto = engineSystemd
 	}
 	for _, test := range []struct {

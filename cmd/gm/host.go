@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/diag"
+	"gm/machine"
 	"gm/translate"
 )
 
@@ -62,7 +63,7 @@ func (c *caller) printHost(o *inputOptions) error {
 func (c *caller) hostOf(o *inputOptions) (translate.Host, error) {
 	d, err := c.declaration(o.args)
 	var none *failure
-	if errors.As(err, &none) && none.code == codeNoDeclaration && len(o.args) == 0 {
+	if errors.As(err, &none) && none.code == machine.CodeNoDeclaration && len(o.args) == 0 {
 		host, err := c.host(o, c.dir)
 		if ask := host.Probe.Program; err == nil && ask != nil {
 			host.Programs = map[string]string{}
@@ -86,7 +87,7 @@ func (c *caller) hostOf(o *inputOptions) (translate.Host, error) {
 	// Notes are about the units, which nobody asked for here.
 	var told diag.List
 	for _, m := range compiled.list {
-		if m.Severity != diag.Note || m.Code == codeSeveral {
+		if m.Severity != diag.Note || m.Code == machine.CodeSeveral {
 			told = append(told, m)
 		}
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/diag"
+	"gm/machine"
 	"gm/translate"
 	"gm/units"
 )
@@ -103,7 +106,7 @@ func tooOld(what string, version int) error {
 
 // compilation is a declaration and what became of it.
 type compilation struct {
-	*declaration
+	*machine.Declaration
 	set  units.Set
 	list diag.List // --strict is applied
 	host translate.Host
@@ -121,17 +124,39 @@ func (c *caller) compile(o *inputOptions) (*compilation, error) {
 	return c.compileDeclaration(o, d, nil)
 }
 
+// declaration reads the declaration that the arguments of a command name.
+func (c *caller) declaration(args []string) (*machine.Declaration, error) {
+	d, err := c.machine().Find(args)
+	return d, invalid(err)
+}
+
+// invalid makes a failure of an error about a declaration.
+func invalid(err error) error {
+	var bad *machine.InvalidDeclaration
+	if !errors.As(err, &bad) || len(bad.List) != 1 {
+		return err
+	}
+	d := bad.List[0]
+	return &failure{status(bad.List), d.Code, d.Cause, d.Remedy}
+}
+
+// cannotRead is the failure of a file that cannot be read.
+func cannotRead(name string, err error) error { return invalid(machine.CannotRead(name, err)) }
+
 // compileDeclaration translates d. A recorder, if there is one, sees what the
 // translation asks of the machine.
-func (c *caller) compileDeclaration(o *inputOptions, d *declaration, r *recorder) (*compilation, error) {
-	host, err := c.host(o, d.dir)
+func (c *caller) compileDeclaration(o *inputOptions, d *machine.Declaration, r *recorder) (*compilation, error) {
+	host, err := c.host(o, d.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if r != nil {
 		r.attach(&host)
 	}
-	to := translate.Options{
+	if len(d.Source.Text) > largeText {
+		c.collectLittle()
+	}
+	set, list := c.machine().Compile(d, host, o.hostFile != "", translate.Options{
 		Env:         o.env,
 		Only:        o.only,
 		Project:     o.project,
@@ -139,21 +164,60 @@ func (c *caller) compileDeclaration(o *inputOptions, d *declaration, r *recorder
 		RunAs:       o.runAs,
 		SecretFiles: o.secrets == "file",
 		EnvDir:      o.envDir,
-		Host:        host,
-		Outside:     c.outside(d, &host, o.hostFile != ""),
-	}
-	if c.dir != d.dir {
-		to.Caller = c.dir
-	}
-	if len(d.src.Text) > largeText {
-		c.collectLittle()
-	}
-	set, list := translate.Compile(d.src, to)
-	list = append(d.notes, list...)
+	})
 	if o.strict {
 		list = list.Strict()
 	}
-	return &compilation{declaration: d, set: set, list: list, host: host}, nil
+	return &compilation{Declaration: d, set: set, list: list, host: host}, nil
+}
+
+// host settles the facts of the machine that will run the units: from --host or
+// from this machine, with single flags on top. dir is the declaration's
+// directory here.
+func (c *caller) host(o *inputOptions, dir string) (translate.Host, error) {
+	var h translate.Host
+	if o.hostFile != "" {
+		var err error
+		if h, err = c.readHost(o); err != nil {
+			return h, err
+		}
+	}
+	override := func(have *string, flag string) {
+		if flag != "" {
+			*have = flag
+		}
+	}
+	override(&h.Root, o.root)
+	override(&h.Gm, o.gm)
+	if o.cpus != 0 {
+		h.CPUs = o.cpus
+	}
+	if o.systemd != 0 {
+		h.Systemd = o.systemd
+	}
+	switch {
+	case o.system:
+		h.Scope = translate.ScopeSystem
+	case o.user:
+		h.Scope = translate.ScopeUser
+	}
+	if o.hostFile != "" {
+		return h, nil
+	}
+	if h.Gm == "" {
+		h.Gm = c.ownPath()
+	}
+	h, err := c.machine().Host(h, o.native, dir)
+	return h, invalid(err)
+}
+
+// ownPath returns the path by which units call gm.
+func (c *caller) ownPath() string {
+	self, err := os.Executable()
+	if err != nil {
+		self = "" // the one that is installed
+	}
+	return c.machine().Installed(self)
 }
 
 // collectLittle is for what is done once and soon: nearly all that is allocated lives until

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/diag"
-	"gm/disk"
 	"gm/engine"
 )
 
@@ -121,27 +121,34 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 	if err := mayChange(w.user); err != nil {
 		return err
 	}
-	o.engine.starts = true
-	e, err := c.openFor(ctx, w, o.engine)
+	conn, err := c.openFor(ctx, w, o.engine, o.lockOptions)
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	unlock, err := c.hold(ctx, e, w.project, o.lockOptions)
-	if err != nil {
+	defer conn.Close()
+	var p *engine.Plan
+	err = c.carryOut(ctx, conn, gm.Change{
+		Project: w.project, Starts: true, ApplyOptions: engine.ApplyOptions{KeepFailed: o.noRollback, Now: o.quick},
+		Plan: func(have *engine.State, _ []engine.Selection) (_ *engine.Plan, err error) {
+			if p, err = c.planInstall(conn, w, have, &o.diffOptions); err != nil {
+				return nil, err
+			}
+			return p, c.announce(ctx, conn, w, p, o)
+		},
+	}, func(a *engine.AppPlan) string { return installedLine(a, o.noStart) })
+	switch {
+	case err != nil:
 		return err
+	case p.Empty():
+		return c.write([]byte("Nothing changes.\n"))
 	}
-	defer unlock()
-	have, err := engine.Observe(ctx, e, w.project, engine.Brief)
-	if err != nil {
-		return engineFailure(err)
-	}
-	p, err := c.planInstall(e, w, have, &o.diffOptions)
-	if err != nil {
-		return err
-	}
+	return c.sayInstalled(ctx, conn, w.project)
+}
+
+// announce says what an install is about to do, and what speaks against it.
+func (c *caller) announce(ctx context.Context, conn *gm.Conn, w *wanted, p *engine.Plan, o *installOptions) error {
 	warnings := append(c.rootWarning(w, p), planNotes(p)...)
-	if e.Name() == engineSystemd && (!p.Empty() || o.linger) {
+	if conn.Name() == engineSystemd && (!p.Empty() || o.linger) {
 		lingering, err := c.lingering(ctx, w.user, o.linger)
 		if err != nil {
 			return err
@@ -155,20 +162,7 @@ func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
 	if warnings.HasErrors() {
 		return exit(statusFailed)
 	}
-	if err := c.write(planText(p, planStyle{color: c.style(c.out).Color})); err != nil {
-		return err
-	}
-	// Also an empty plan: a killed gm may have left the engine to read its units.
-	err = c.apply(ctx, e, have, p, engine.ApplyOptions{KeepFailed: o.noRollback, Now: o.quick}, func(a *engine.AppPlan) string {
-		return installedLine(a, o.noStart)
-	})
-	switch {
-	case err != nil:
-		return err
-	case p.Empty():
-		return c.write([]byte("Nothing changes.\n"))
-	}
-	return c.sayInstalled(ctx, e, w.project)
+	return c.write(planText(p, planStyle{color: c.style(c.out).Color}))
 }
 
 // mayChange refuses a caller without the rights before anything is begun.
@@ -179,57 +173,19 @@ func mayChange(user bool) error {
 	return &failure{statusUnreachable, "denied", "only root may change the system's apps", "run it as root (sudo gm …), or give --user for apps of your own"}
 }
 
-// hold takes a project until unlock, and finishes what a killed gm left of it.
-func (c *caller) hold(ctx context.Context, e engine.Engine, project string, o lockOptions) (unlock func(), err error) {
-	limited, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	if e.Name() == engineNative {
-		// Whatever makes the first file of it: nobody else is to look into it.
-		if err := os.MkdirAll(filepath.Dir(e.Dirs().Units), 0o700); err != nil {
-			return nil, machineFailure(err)
-		}
-	}
-	holder := ""
-	unlock, err = engine.Lock(limited, e.Dirs(), project, o.who, func(who string) {
-		holder = "another gm"
-		if pid, command, ok := strings.Cut(who, " "); ok {
-			holder = fmt.Sprintf("process %s (%s)", pid, command)
-		}
-		fmt.Fprintf(c.err, "gm: waiting for %s, which is changing %s\n", holder, project)
-	})
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, engineFailure(ctx.Err())
-	case holder != "" && errors.Is(err, context.DeadlineExceeded):
-		return nil, &failure{statusFailed, "locked", fmt.Sprintf("%s has been changing %s for more than %s", holder, project, o.timeout),
-			"wait until it is done, or give --lock-timeout a longer time"}
-	default:
-		return nil, machineFailure(err)
-	}
-	if _, err := engine.Recover(ctx, e, disk.Real{}, project); err != nil {
-		unlock()
-		return nil, machineFailure(err)
-	}
-	return unlock, nil
-}
-
 // planInstall makes the plan of an install, or takes the saved one.
-func (c *caller) planInstall(e engine.Engine, w *wanted, have *engine.State, o *diffOptions) (*engine.Plan, error) {
+func (c *caller) planInstall(conn *gm.Conn, w *wanted, have *engine.State, o *diffOptions) (*engine.Plan, error) {
 	if w.plan == nil {
-		return c.compare(e, w, have, o)
+		return c.compare(conn, w, have, o)
 	}
-	if w.plan.Engine != e.Name() {
-		return nil, &failure{statusFailed, "bad-plan", fmt.Sprintf("%s is a plan for the engine %s, and this is %s", w.from, w.plan.Engine, e.Name()),
+	if w.plan.Engine != conn.Name() {
+		return nil, &failure{statusFailed, "bad-plan", fmt.Sprintf("%s is a plan for the engine %s, and this is %s", w.from, w.plan.Engine, conn.Name()),
 			"make it here: gm plan --out " + w.from}
 	}
 	if w.plan.Base != have.Base(w.project) {
 		return nil, stalePlan(w.from)
 	}
-	if err := c.refuseConflicts(e, w.set, w.project); err != nil {
-		return nil, err
-	}
-	return w.plan, nil
+	return w.plan, conn.Free(w.set, w.project)
 }
 
 func stalePlan(name string) error {
@@ -305,11 +261,22 @@ func (c *caller) lingering(ctx context.Context, isUser, enable bool) (diag.List,
 	return nil, nil
 }
 
-// apply carries a plan out, shows how it goes, and says what failed.
-func (c *caller) apply(ctx context.Context, e engine.Engine, have *engine.State, p *engine.Plan, o engine.ApplyOptions, line func(*engine.AppPlan) string) error {
-	g := c.newProgress(p, line)
-	o.Report, o.Have = g.report, have
-	err := engine.Apply(ctx, e, disk.Real{}, p, o)
+// carryOut makes a change, shows how it goes, and says what failed.
+func (c *caller) carryOut(ctx context.Context, conn *gm.Conn, ch gm.Change, line func(*engine.AppPlan) string) error {
+	var g *progress
+	plan := ch.Plan
+	ch.Plan = func(have *engine.State, selected []engine.Selection) (*engine.Plan, error) {
+		p, err := plan(have, selected)
+		if err == nil {
+			g = c.newProgress(p, line)
+		}
+		return p, err
+	}
+	ch.Report = func(step engine.Progress) { g.report(step) }
+	p, err := conn.Apply(ctx, ch)
+	if g == nil {
+		return c.changeFailure(err)
+	}
 	g.finish(err == nil)
 	var failed *engine.ApplyError
 	switch {
@@ -317,7 +284,7 @@ func (c *caller) apply(ctx context.Context, e engine.Engine, have *engine.State,
 		return c.outError(g.lost)
 	case errors.As(err, &failed):
 		changes := slices.ContainsFunc(p.Apps, func(a engine.AppPlan) bool { return len(a.Files) > 0 })
-		c.printFailed(failed, o.KeepFailed, changes, ctx.Err() != nil)
+		c.printFailed(failed, ch.KeepFailed, changes, ctx.Err() != nil)
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
@@ -327,6 +294,44 @@ func (c *caller) apply(ctx context.Context, e engine.Engine, have *engine.State,
 		return exit(statusFailed)
 	}
 	return machineFailure(err)
+}
+
+// changeFailure says what kept a change from being made.
+func (c *caller) changeFailure(err error) error {
+	var f *failure
+	var done exit
+	var none *gm.NoSuchApp
+	var locked *gm.Locked
+	var taken *gm.Taken
+	var scale *gm.CannotScale
+	switch {
+	case err == nil, errors.As(err, &f), errors.As(err, &done):
+		return err
+	case errors.As(err, &none):
+		return unknownApp(none, "")
+	case errors.As(err, &locked):
+		return &failure{statusFailed, "locked", err.Error(), "wait until it is done, or give --lock-timeout a longer time"}
+	case errors.As(err, &taken):
+		c.print(inTheWay(taken))
+		return exit(statusFailed)
+	case errors.As(err, &scale):
+		return &failure{statusFailed, "cannot-scale", scale.Error(), scale.Remedy}
+	}
+	return machineFailure(err)
+}
+
+// inTheWay names the units whose names are somebody else's.
+func inTheWay(taken *gm.Taken) diag.List {
+	var list diag.List
+	for _, conflict := range taken.Conflicts {
+		remedy := "rename the app, or give the units other names with --prefix"
+		if conflict.Why == engine.Masked {
+			remedy = "unmask it, or " + remedy
+		}
+		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "in-the-way",
+			Cause: fmt.Sprintf("%s is taken by %s: %s", conflict.Unit, conflict.Path, conflict.Why), Remedy: remedy})
+	}
+	return list
 }
 
 // machineFailure is engineFailure, with a remedy for errors of the disk.
@@ -432,8 +437,8 @@ func instances(n int) string {
 }
 
 // sayInstalled prints how the project is after an install.
-func (c *caller) sayInstalled(ctx context.Context, e engine.Engine, project string) error {
-	have, err := engine.Observe(ctx, e, project, engine.Brief)
+func (c *caller) sayInstalled(ctx context.Context, conn *gm.Conn, project string) error {
+	have, err := conn.Observe(ctx, project, engine.Brief)
 	if err != nil {
 		return engineFailure(err)
 	}

@@ -34,13 +34,13 @@ The environments are in it, as in PM2's, and so are secrets.`,
 }
 
 func (c *caller) jlist(ctx context.Context, o *engineOptions) error {
-	e, err := c.openEngine(ctx, o)
+	conn, err := c.connect(ctx, o, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
 	c.collectLittle()
-	l, err := c.observe(ctx, e, nil, engine.List)
+	l, err := c.observe(ctx, conn, nil, engine.List)
 	if err != nil {
 		return err
 	}
@@ -287,7 +287,7 @@ type logFiles struct {
 // logFiles returns the files of each unit.
 func (l *listing) logFiles() map[string]logFiles {
 	byUnit := map[string][]engine.LogSource{}
-	for _, s := range engine.Sources(l.state, l.engine.Dirs(), l.selections()) {
+	for _, s := range engine.Sources(l.state, l.conn.Engine().Dirs(), l.selections()) {
 		if s.File != "" {
 			byUnit[s.Unit] = append(byUnit[s.Unit], s)
 		}

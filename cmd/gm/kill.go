@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -43,11 +44,15 @@ func (c *caller) kill(o *engineOptions) error {
 	if err := mayChange(userScope); err != nil {
 		return err
 	}
-	e, err := c.openNative(userScope)
+	conn, err := c.connect(context.Background(), o, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
+	e, ok := conn.Engine().(*native.Client)
+	if !ok {
+		return usage("gm stop all", "there is no daemon to end")
+	}
 	ctx, stop := untilSignal()
 	defer stop()
 	info, none := e.Info(ctx)
@@ -86,12 +91,12 @@ func (c *caller) ping(cmd *cobra.Command, o *engineOptions) error {
 		return err
 	}
 	if name == engineSystemd {
-		e, err := c.openEngine(cmd.Context(), o)
+		conn, err := c.connect(cmd.Context(), o, lockOptions{})
 		if err != nil {
 			return err
 		}
-		defer e.Close()
-		return c.write(fmt.Appendf(nil, "pong: systemd %d\n", e.Version()))
+		defer conn.Close()
+		return c.write(fmt.Appendf(nil, "pong: systemd %d\n", conn.Engine().Version()))
 	}
 	home, err := c.home(userScope)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os/user"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 	"gm/units"
 )
@@ -69,14 +71,14 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 	if err != nil {
 		return err
 	}
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
 	show := func(l *listing) ([]byte, error) { return c.render(l, o, order) }
 	if interval > 0 {
-		err := c.watchList(ctx, e, o, selectors, interval, show)
+		err := c.watchList(ctx, conn, o, selectors, interval, show)
 		var f *failure
 		if n := len(selectors); n > 0 && errors.As(err, &f) && f.code == "unknown-app" {
 			if d, err := seconds("watch", selectors[n-1]); err == nil && d > 0 {
@@ -86,7 +88,7 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		return err
 	}
 	c.collectLittle()
-	l, err := c.outline(ctx, e, selectors)
+	l, err := c.outline(ctx, conn, selectors)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (c *caller) list(ctx context.Context, o *listOptions, selectors []string) e
 		return err
 	}
 	if len(l.processes) == 0 && !o.json {
-		fmt.Fprintln(c.err, c.noApps(e.Dirs().User))
+		fmt.Fprintln(c.err, c.noApps(conn.Engine().Dirs().User))
 	}
 	return c.write(text)
 }
@@ -164,7 +166,7 @@ func (c *caller) render(l *listing, o *listOptions, order order) ([]byte, error)
 
 // listing is what is known of the chosen apps at one time.
 type listing struct {
-	engine    engine.Engine
+	conn      *gm.Conn
 	state     *engine.State
 	processes []engine.Process
 	// cpu is how much of one CPU each unit uses, in percent; a unit that is missing
@@ -182,58 +184,32 @@ type listing struct {
 
 // observe reads what is installed, and of it what selectors choose; without any,
 // all.
-func (c *caller) observe(ctx context.Context, e engine.Engine, selectors []string, detail engine.Detail) (*listing, error) {
-	state, err := engine.Observe(ctx, e, "", detail)
+func (c *caller) observe(ctx context.Context, conn *gm.Conn, selectors []string, detail engine.Detail) (*listing, error) {
+	state, processes, err := conn.Inspect(ctx, detail, selectors...)
 	if err != nil {
-		return nil, engineFailure(err)
+		return nil, c.selectFailure(err, conn.Engine().Dirs().User)
 	}
-	return c.newListing(e, state, selectors)
+	return c.newListing(conn, state, processes), nil
 }
 
 // outline is observe for who needs no more than a list tells.
-func (c *caller) outline(ctx context.Context, e engine.Engine, selectors []string) (*listing, error) {
-	state, err := engine.Outline(ctx, e, "", engine.List)
+func (c *caller) outline(ctx context.Context, conn *gm.Conn, selectors []string) (*listing, error) {
+	state, processes, err := conn.Overview(ctx, engine.List, selectors...)
 	if err != nil {
-		return nil, engineFailure(err)
+		return nil, c.selectFailure(err, conn.Engine().Dirs().User)
 	}
-	return c.newListing(e, state, selectors)
+	return c.newListing(conn, state, processes), nil
 }
 
-func (c *caller) newListing(e engine.Engine, state *engine.State, selectors []string) (*listing, error) {
-	l := &listing{engine: e, state: state, processes: engine.Processes(state), user: "root", at: time.Now()}
-	if e.Dirs().User {
+func (c *caller) newListing(conn *gm.Conn, state *engine.State, processes []engine.Process) *listing {
+	l := &listing{conn: conn, state: state, processes: processes, user: "root", at: time.Now()}
+	if conn.Engine().Dirs().User {
 		if u, err := user.Current(); err == nil {
 			l.user = u.Username
 		}
 	}
-	if len(selectors) == 0 {
-		return l, nil
-	}
-	selected, err := engine.Select(state.Apps(), selectors)
-	if err != nil {
-		return nil, c.selectFailure(err, e.Dirs().User)
-	}
-	l.keep(selected)
-	return l, nil
+	return l
 }
-
-// keep leaves only the processes that were selected.
-func (l *listing) keep(selected []engine.Selection) {
-	whole, unit := map[string]bool{}, map[string]bool{}
-	for _, s := range selected {
-		whole[s.App.Unit] = s.Whole
-		for _, u := range s.Units {
-			unit[u] = true
-		}
-	}
-	l.processes = slices.DeleteFunc(l.processes, func(p engine.Process) bool {
-		return !whole[p.App.Unit] && !unit[p.Unit]
-	})
-}
-
-// cpuWindow is how long the use of CPUs is measured. The kernel counts the time of a
-// process that does not let go of its CPU once a tick, which is up to 10 ms.
-const cpuWindow = 60 * time.Millisecond
 
 // recent is how long ago an earlier reading of the engine's may be that says what a unit
 // does now.
@@ -242,56 +218,25 @@ const recent = 65 * time.Second
 // measure computes the use of CPUs since an earlier listing, or since an earlier time that the
 // engine tells, or else reads twice. It does not count from when this listing was read: gm has
 // kept the CPUs busy since.
-func (l *listing) measure(ctx context.Context, before *listing) error {
+func (l *listing) measure(ctx context.Context, before *listing) (err error) {
+	if before == nil {
+		since := recent
+		if l.average {
+			since = math.MaxInt64
+		}
+		if l.cpu, err = l.conn.CPU(ctx, l.processes, since); err != nil && ctx.Err() == nil {
+			err = engineFailure(err)
+		}
+		return err
+	}
 	l.cpu = map[string]float64{}
-	var running []string
 	for _, p := range l.processes {
-		if p.State.MainPID > 0 {
-			running = append(running, p.Unit)
-		}
-	}
-	if len(running) == 0 || before == nil && l.told(running) {
-		return nil
-	}
-	var first map[string]engine.UnitState
-	last := l.state.Units
-	if before != nil {
-		first = before.state.Units
-	} else {
-		var err error
-		if first, err = l.engine.Units(ctx, engine.Usage, running); err != nil {
-			return engineFailure(err)
-		}
-		select {
-		case <-time.After(cpuWindow):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if last, err = l.engine.Units(ctx, engine.Usage, running); err != nil {
-			return engineFailure(err)
-		}
-	}
-	for _, unit := range running {
-		if share := engine.CPUShare(first[unit], last[unit]); share >= 0 {
-			l.cpu[unit] = share
+		share := engine.CPUShare(before.state.Units[p.Unit], l.state.Units[p.Unit])
+		if p.State.MainPID > 0 && share >= 0 {
+			l.cpu[p.Unit] = share
 		}
 	}
 	return nil
-}
-
-// told computes the use of CPUs by what the engine says that it was before, if it says so of
-// all units.
-func (l *listing) told(running []string) bool {
-	for _, unit := range running {
-		s := l.state.Units[unit]
-		share := engine.CPUShareSince(s)
-		if share < 0 || !l.average && s.Measured.Sub(s.MeasuredBefore) > recent {
-			clear(l.cpu)
-			return false
-		}
-		l.cpu[unit] = share
-	}
-	return true
 }
 
 // group is one line of the list: an app, or one of its instances.

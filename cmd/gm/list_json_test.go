@@ -52,7 +52,7 @@ func TestListOutline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	outlined, err := engine.Outline(t.Context(), &machine{dirs: dirs, usage: []map[string]engine.UnitState{whole.state.Units}}, "", engine.List)
+	outlined, err := engine.Outline(t.Context(), &fakeMachine{dirs: dirs, usage: []map[string]engine.UnitState{whole.state.Units}}, "", engine.List)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestListMeasuredByEngine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := installed(t, []engine.UnitState{test.state}, "seed-production")
-			l.engine, l.average = &machine{usage: again}, test.average
+			l.conn, l.average = connTo(&fakeMachine{usage: again}), test.average
 			if err := l.measure(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}

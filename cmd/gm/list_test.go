@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/tools/txtar"
 
+	"gm"
 	"gm/diag"
 	"gm/engine"
 	"gm/units"
@@ -23,21 +24,21 @@ import (
 // listed is the time of the listings of these tests.
 var listed = time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 
-// machine is an engine with states that a test makes.
-type machine struct {
+// fakeMachine is an engine with states that a test makes.
+type fakeMachine struct {
 	engine.Engine
 	usage []map[string]engine.UnitState // one reading after the other
 	dirs  engine.Dirs                   // if others than the usual ones
 }
 
-func (m *machine) Dirs() engine.Dirs {
+func (m *fakeMachine) Dirs() engine.Dirs {
 	if m.dirs.Units != "" {
 		return m.dirs
 	}
 	return engine.Dirs{Units: "/etc/systemd/system", Env: "/etc/gm", Run: "/run/gm"}
 }
 
-func (m *machine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.LogEntry, error] {
+func (m *fakeMachine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.LogEntry, error] {
 	return func(yield func(engine.LogEntry, error) bool) {
 		for i, unit := range q.Units {
 			at := listed.Add(time.Duration(i-len(q.Units)) * time.Minute)
@@ -48,7 +49,7 @@ func (m *machine) Logs(_ context.Context, q engine.LogQuery) iter.Seq2[engine.Lo
 	}
 }
 
-func (m *machine) Units(context.Context, engine.Detail, []string) (map[string]engine.UnitState, error) {
+func (m *fakeMachine) Units(context.Context, engine.Detail, []string) (map[string]engine.UnitState, error) {
 	reading := m.usage[0]
 	m.usage = m.usage[1:]
 	return reading, nil
@@ -86,7 +87,14 @@ func installed(t *testing.T, states []engine.UnitState, goldens ...string) *list
 	for _, u := range states {
 		s.Units[u.Name] = u
 	}
-	return &listing{engine: &machine{}, state: s, processes: engine.Processes(s), user: "root", at: listed}
+	return &listing{conn: connTo(&fakeMachine{}), state: s, processes: engine.Processes(s), user: "root", at: listed}
+}
+
+// connTo is a connection to an engine.
+func connTo(e engine.Engine) *gm.Conn {
+	conn, err := gm.New(e, gm.Options{Dir: "/"})
+	must(err)
+	return conn
 }
 
 func running(unit string, pid int, uptime time.Duration, memory int64) engine.UnitState {
@@ -280,7 +288,7 @@ func TestMeasure(t *testing.T) {
 		return states
 	}
 	l := shop(t)
-	l.engine = &machine{usage: []map[string]engine.UnitState{reading(time.Second), reading(2 * time.Second)}}
+	l.conn = connTo(&fakeMachine{usage: []map[string]engine.UnitState{reading(time.Second), reading(2 * time.Second)}})
 	if err := l.measure(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +299,7 @@ func TestMeasure(t *testing.T) {
 
 	// Compared with an earlier listing the engine is not asked.
 	next := shop(t)
-	next.state.Units, next.engine = reading(3*time.Second), nil
+	next.state.Units, next.conn = reading(3*time.Second), nil
 	if err := next.measure(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
@@ -300,36 +308,8 @@ func TestMeasure(t *testing.T) {
 	}
 
 	idle := installed(t, nil, "seed-production")
-	idle.engine = nil
+	idle.conn = nil
 	if err := idle.measure(t.Context(), nil); err != nil || len(idle.cpu) != 0 {
 		t.Errorf("nothing runs: %v, %v", idle.cpu, err)
-	}
-}
-
-func TestKeep(t *testing.T) {
-	for _, test := range []struct {
-		selectors string
-		want      string
-	}{
-		{"worker", "worker"},
-		{"web-api", "web-api@0 web-api@1 web-api@2"},
-		{"web-api@1", "web-api@1"},
-		{"web-api@2 worker web-api@0", "web-api@0 web-api@2 worker"},
-		{"/o/", "job worker"},
-		{"all", "job later web-api@0 web-api@1 web-api@2 worker"},
-	} {
-		l := shop(t)
-		selected, err := engine.Select(l.state.Apps(), strings.Fields(test.selectors))
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.keep(selected)
-		var names []string
-		for _, p := range l.processes {
-			names = append(names, p.Name)
-		}
-		if got := strings.Join(names, " "); got != test.want {
-			t.Errorf("%s: %s, want %s", test.selectors, got, test.want)
-		}
 	}
 }

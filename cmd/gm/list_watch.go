@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"gm"
 	"gm/engine"
 )
 
@@ -18,16 +19,16 @@ const settle = 200 * time.Millisecond
 
 // watchList prints the list on every change, and every interval, until it is
 // interrupted.
-func (c *caller) watchList(ctx context.Context, e engine.Engine, o *listOptions, selectors []string,
+func (c *caller) watchList(ctx context.Context, conn *gm.Conn, o *listOptions, selectors []string,
 	interval time.Duration, show func(*listing) ([]byte, error),
 ) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	changes := &changes{engine: e}
+	changes := &changes{engine: conn.Engine()}
 	defer changes.close()
 	var before *listing
 	for {
-		l, err := c.outline(ctx, e, selectors)
+		l, err := c.outline(ctx, conn, selectors)
 		if err == nil {
 			err = changes.follow(ctx, l)
 		}

@@ -147,16 +147,17 @@ func (c *caller) logs(cmd *cobra.Command, o *logsOptions, selectors []string) er
 			os.Exit(statusDone)
 		})()
 	}
-	e, err := c.openEngine(ctx, &o.engineOptions)
+	conn, err := c.connect(ctx, &o.engineOptions, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
+	e := conn.Engine()
 	if len(selectors) == 0 {
 		selectors = []string{"all"}
 	}
 	look := func(ctx context.Context) ([]engine.LogSource, error) {
-		have, err := engine.Observe(ctx, e, "", engine.Brief)
+		have, err := conn.Observe(ctx, "", engine.Brief)
 		if err != nil {
 			return nil, engineFailure(err)
 		}

@@ -153,7 +153,7 @@ func TestPrintLogs(t *testing.T) {
 
 // growing is an engine whose log has a line of each unit that is asked for, and no end.
 type growing struct {
-	machine
+	fakeMachine
 	dir string
 }
 

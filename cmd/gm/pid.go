@@ -25,12 +25,12 @@ run it prints nothing, where PM2 prints 0.`,
 }
 
 func (c *caller) pid(ctx context.Context, o *engineOptions, selectors []string) error {
-	e, err := c.openEngine(ctx, o)
+	conn, err := c.connect(ctx, o, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	l, err := c.outline(ctx, e, selectors)
+	defer conn.Close()
+	l, err := c.outline(ctx, conn, selectors)
 	if err != nil {
 		return err
 	}

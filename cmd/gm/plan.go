@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/diag"
 	"gm/engine"
 	"gm/units"
@@ -168,18 +169,18 @@ func (c *caller) plan(cmd *cobra.Command, o *planOptions) error {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	e, err := c.openFor(ctx, w, o.engine)
+	conn, err := c.openFor(ctx, w, o.engine, lockOptions{})
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	have, err := engine.Observe(ctx, e, w.project, engine.Brief)
+	defer conn.Close()
+	have, err := conn.Observe(ctx, w.project, engine.Brief)
 	if err != nil {
 		return engineFailure(err)
 	}
-	p, err := c.compare(e, w, have, &o.diffOptions)
+	p, err := c.compare(conn, w, have, &o.diffOptions)
 	if err != nil {
-		return err
+		return c.changeFailure(err)
 	}
 	c.print(c.rootWarning(w, p))
 	if o.out != "" {
@@ -212,58 +213,28 @@ func (c *caller) writeJSON(value any) error {
 }
 
 // openFor connects to the engine that w's units are for.
-func (c *caller) openFor(ctx context.Context, w *wanted, o engineOptions) (engine.Engine, error) {
+func (c *caller) openFor(ctx context.Context, w *wanted, o engineOptions, l lockOptions) (*gm.Conn, error) {
 	o.user, o.system = w.user, !w.user
-	e, err := c.openEngine(ctx, &o)
+	conn, err := c.connect(ctx, &o, l)
 	if err != nil {
 		return nil, err
 	}
-	if have := e.Version(); have > 0 && have != w.systemd {
+	if have := conn.Engine().Version(); have > 0 && have != w.systemd {
 		list := w.set.Check(have)
 		c.print(list)
 		if status := status(list); status != statusDone {
-			e.Close()
+			conn.Close()
 			return nil, exit(status)
 		}
 	}
-	return e, nil
+	return conn, nil
 }
 
 // compare makes the plan of an install, unless a name is someone else's.
-func (c *caller) compare(e engine.Engine, w *wanted, have *engine.State, o *diffOptions) (*engine.Plan, error) {
-	if err := c.refuseConflicts(e, w.set, w.project); err != nil {
-		return nil, err
-	}
-	byHand := ""
-	if e.Name() == engineNative {
-		byHand = e.Dirs().Units
-	}
-	p := engine.Diff(w.set, have, engine.DiffOptions{
-		Project: w.project, Only: w.only, Force: o.force, NoStart: o.noStart, Now: o.now, Wake: o.wake, Restart: o.restart, ByHand: byHand,
+func (c *caller) compare(conn *gm.Conn, w *wanted, have *engine.State, o *diffOptions) (*engine.Plan, error) {
+	return conn.Diff(w.set, have, engine.DiffOptions{
+		Project: w.project, Only: w.only, Force: o.force, NoStart: o.noStart, Now: o.now, Wake: o.wake, Restart: o.restart,
 	})
-	p.Engine, p.User = e.Name(), e.Dirs().User
-	return p, nil
-}
-
-func (c *caller) refuseConflicts(e engine.Engine, set units.Set, project string) error {
-	conflicts, err := engine.Conflicts(e.Dirs(), set, project)
-	if err != nil {
-		return engineFailure(err)
-	}
-	var list diag.List
-	for _, conflict := range conflicts {
-		remedy := "rename the app, or give the units other names with --prefix"
-		if conflict.Why == engine.Masked {
-			remedy = "unmask it, or " + remedy
-		}
-		list = append(list, diag.Diagnostic{Severity: diag.Error, Code: "in-the-way",
-			Cause: fmt.Sprintf("%s is taken by %s: %s", conflict.Unit, conflict.Path, conflict.Why), Remedy: remedy})
-	}
-	if list == nil {
-		return nil
-	}
-	c.print(list)
-	return exit(statusFailed)
 }
 
 // savePlan writes a plan for gm install. Its units hold the values of env, so

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 )
 
@@ -31,9 +32,9 @@ restarts nothing.` + selectorHelp,
 func (c *caller) reset(o *engineOptions, selectors []string) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	return c.withSelected(ctx, o, selecting(selectors...), func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
+	return c.withSelected(ctx, o, lockOptions{}, (*gm.Conn).Observe, selecting(selectors...), func(conn *gm.Conn, _ *engine.State, selected []engine.Selection) error {
 		return c.eachUnit(selected, func(unit string) (bool, error) {
-			return true, e.ResetFailed(ctx, unit)
+			return true, conn.Engine().ResetFailed(ctx, unit)
 		}, "reset", "")
 	})
 }

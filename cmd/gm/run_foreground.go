@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"gm/disk"
+	"gm"
 	"gm/engine"
 	"gm/engine/native"
 	"gm/units"
@@ -264,25 +264,26 @@ func (r *foreground) isEnd(s os.Signal) bool {
 // install writes the units. Nothing runs yet: what the plan would start is started
 // by the project's target, and what of it fails is not taken back.
 func (r *foreground) install(ctx context.Context) error {
-	unlock, err := r.c.hold(ctx, r.e, r.w.project, r.o.lockOptions)
+	conn, err := gm.New(r.e, r.c.connOptions(r.o.lockOptions))
 	if err != nil {
-		return err
-	}
-	defer unlock()
-	have, err := engine.Observe(ctx, r.e, r.w.project, engine.Brief)
-	if err != nil {
-		return engineFailure(err)
-	}
-	p, err := r.c.compare(r.e, r.w, have, &diffOptions{})
-	if err != nil {
-		return err
-	}
-	for i := range p.Apps {
-		a := &p.Apps[i]
-		a.Stop, a.Restart, a.Start, a.Quiet = nil, nil, nil, nil
-	}
-	if err := engine.Apply(ctx, r.e, disk.Real{}, p, engine.ApplyOptions{Have: have}); err != nil {
 		return machineFailure(err)
+	}
+	_, err = conn.Apply(ctx, gm.Change{
+		Project: r.w.project,
+		Plan: func(have *engine.State, _ []engine.Selection) (*engine.Plan, error) {
+			p, err := r.c.compare(conn, r.w, have, &diffOptions{})
+			if err != nil {
+				return nil, err
+			}
+			for i := range p.Apps {
+				a := &p.Apps[i]
+				a.Stop, a.Restart, a.Start, a.Quiet = nil, nil, nil, nil
+			}
+			return p, nil
+		},
+	})
+	if err != nil {
+		return r.c.changeFailure(err)
 	}
 	r.apps = engine.Apps(r.w.set)
 	for i := range r.apps {

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
 )
 
@@ -57,54 +57,39 @@ func isCount(text, signs string) bool {
 func (c *caller) scale(o *manageOptions, name, count string) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	o.starts = true
-	return c.withSelected(ctx, &o.engineOptions, selecting(name), func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
+	return c.withSelected(ctx, &o.engineOptions, o.lockOptions, (*gm.Conn).Observe, selecting(name), func(conn *gm.Conn, _ *engine.State, selected []engine.Selection) error {
 		if len(selected) != 1 || !selected[0].Whole {
 			return usage("name one app", "%s is not one app as a whole", name)
 		}
-		return c.change(ctx, e, selected[0].App.Project, o.lockOptions, engine.Observe, func(have *engine.State) error {
-			selected := current(have, selected)
-			if len(selected) == 0 {
-				return unknownApp(&engine.NoSuchApp{Selector: name}, "")
-			}
-			app := selected[0].App
-			number, _ := strconv.Atoi(count) // isCount has looked at it
-			if count[0] == '+' || count[0] == '-' {
-				number += len(app.Instances)
-			}
-			if number < 1 {
-				return usage(fmt.Sprintf("gm stop %s keeps it, gm delete %s removes it", name, name),
-					"%s has %s; at least one must stay", app.Name, counted(len(app.Instances), "instance"))
-			}
-			if number > maxInstances {
-				return usage("", "%s would have %d instances; at most %d can be", app.Name, number, maxInstances)
-			}
-			p, err := engine.PlanScale(have, app, number)
-			if err != nil {
-				return scaleFailure(err)
-			}
-			if err := c.refuseConflicts(e, p.Set(have), app.Project); err != nil {
-				return err
-			}
-			if err := c.sayIdle(p, selected, "has "+counted(number, "instance")+" already"); err != nil {
-				return err
-			}
-			return c.apply(ctx, e, have, p, engine.ApplyOptions{}, func(a *engine.AppPlan) string {
-				if a.Empty() {
-					return ""
+		var app engine.App
+		number, _ := strconv.Atoi(count) // isCount has looked at it
+		return c.carryOut(ctx, conn, gm.Change{
+			Project: selected[0].App.Project, Selected: selected, Starts: true,
+			Plan: func(have *engine.State, selected []engine.Selection) (*engine.Plan, error) {
+				app = selected[0].App
+				if count[0] == '+' || count[0] == '-' {
+					number += len(app.Instances)
 				}
-				return fmt.Sprintf("%s: scaled from %d to %d instances", a.App, len(app.Instances), number)
-			})
+				if number < 1 {
+					return nil, usage(fmt.Sprintf("gm stop %s keeps it, gm delete %s removes it", name, name),
+						"%s has %s; at least one must stay", app.Name, counted(len(app.Instances), "instance"))
+				}
+				if number > maxInstances {
+					return nil, usage("", "%s would have %d instances; at most %d can be", app.Name, number, maxInstances)
+				}
+				p, err := conn.PlanScale(have, app, number)
+				if err != nil {
+					return nil, err
+				}
+				return p, c.sayIdle(p, selected, "has "+counted(number, "instance")+" already")
+			},
+		}, func(a *engine.AppPlan) string {
+			if a.Empty() {
+				return ""
+			}
+			return fmt.Sprintf("%s: scaled from %d to %d instances", a.App, len(app.Instances), number)
 		})
 	})
-}
-
-func scaleFailure(err error) error {
-	var cannot *engine.CannotScale
-	if errors.As(err, &cannot) {
-		return &failure{statusFailed, "cannot-scale", cannot.Error(), cannot.Remedy}
-	}
-	return err
 }
 
 // maxInstances bounds a slip of the finger.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"gm"
 	"gm/engine"
 )
 
@@ -59,12 +60,12 @@ func (c *caller) signal(o *engineOptions, name string, selectors []string, all b
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	return c.withSelected(ctx, o, selecting(selectors...), func(e engine.Engine, have *engine.State, selected []engine.Selection) error {
+	return c.withSelected(ctx, o, lockOptions{}, (*gm.Conn).Observe, selecting(selectors...), func(conn *gm.Conn, have *engine.State, selected []engine.Selection) error {
 		return c.eachUnit(selected, func(unit string) (bool, error) {
 			if !have.Units[unit].Running() {
 				return false, nil
 			}
-			return true, e.Kill(ctx, unit, number, all)
+			return true, conn.Engine().Kill(ctx, unit, number, all)
 		}, "got "+signalName(number), "does not run")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gm/engine/native"
+	"gm/machine"
 )
 
 type startupOptions struct {
@@ -186,7 +187,7 @@ func (c *caller) bootOf(o *startupOptions) (*boot, error) {
 		gm: c.ownPath(), home: home, userScope: userScope,
 		user: me.Username, dir: me.HomeDir, uid: me.Uid, configHome: c.getenv("XDG_CONFIG_HOME"), services: "/var/service",
 	}
-	b.givenHome = home != systemHome
+	b.givenHome = home != native.SystemHome
 	if userScope {
 		b.givenHome = home != native.Home(filepath.Join(b.dir, ".local/state/gm"))
 	}
@@ -235,7 +236,7 @@ func (c *caller) startup(o *startupOptions, args []string) error {
 	if err := s.mayInstall(b); err != nil {
 		return err
 	}
-	if !executable(b.gm) {
+	if !machine.Executable(b.gm) {
 		return &failure{statusFailed, "no-gm", fmt.Sprintf("there is no %s for the init system to start", b.gm), "install gm there: make build, and copy bin/gm"}
 	}
 	path, text, mode := s.file(b)
@@ -368,7 +369,7 @@ func (b *boot) service() string {
 // command is the supervisor's, which waits while one that was started by hand
 // still runs.
 func (b *boot) command() []string {
-	return append(superviseCommand(b.gm, b.userScope), "--wait")
+	return append(native.SuperviseCommand(b.gm, b.userScope), "--wait")
 }
 
 // environ is what the supervisor needs that an init system does not set.

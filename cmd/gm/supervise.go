@@ -81,7 +81,7 @@ func (c *caller) supervise(o *superviseOptions) error {
 	options.Boot = true
 	options.Warn = func(text string) { c.journal("%s", text) }
 	options.Again = func(program string) error {
-		return syscall.Exec(program, superviseCommand(program, userScope), c.supervisorEnviron())
+		return syscall.Exec(program, native.SuperviseCommand(program, userScope), c.supervisorEnviron())
 	}
 	options.Ready = func() {
 		c.journal("supervises %s", home)
@@ -129,20 +129,6 @@ func (c *caller) journal(text string, args ...any) {
 // collectAt has the garbage collector run early: a supervisor makes little garbage, so
 // that this costs next to no time.
 const collectAt = 25
-
-// superviseCommand is the command line of a supervisor.
-func superviseCommand(program string, userScope bool) []string {
-	scope := "--system"
-	if userScope {
-		scope = "--user"
-	}
-	return []string{program, "supervise", scope}
-}
-
-// startSupervisor starts one in the background and returns when it is ready.
-func (c *caller) startSupervisor(home native.Home, userScope bool) error {
-	return native.StartInBackground(home, superviseCommand(ownExecutable(), userScope), c.supervisorEnviron())
-}
 
 // reloadOnHangup has the supervisor of this process read its units at each SIGHUP.
 func (c *caller) reloadOnHangup(home native.Home, userScope bool) (stop func()) {

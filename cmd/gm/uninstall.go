@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
+	"gm/machine"
 )
 
 type uninstallOptions struct {
@@ -88,7 +90,7 @@ func (c *caller) uninstall(o *uninstallOptions, args []string) error {
 	}
 	var selected []engine.Selection
 	choose := func(have *engine.State) ([]engine.Selection, error) {
-		installed := installedProjects(have)
+		installed := gm.Projects(have)
 		if o.all {
 			projects = installed
 		}
@@ -113,17 +115,17 @@ func (c *caller) uninstall(o *uninstallOptions, args []string) error {
 		selected, err = engine.Select(have.Apps(), selectors)
 		return selected, err
 	}
-	return c.withSelected(ctx, &o.engineOptions, choose, func(e engine.Engine, _ *engine.State, _ []engine.Selection) error {
+	return c.withSelected(ctx, &o.engineOptions, o.lockOptions, (*gm.Conn).Observe, choose, func(conn *gm.Conn, _ *engine.State, _ []engine.Selection) error {
 		var todo []func() error
 		slices.Sort(projects)
 		for _, project := range slices.Compact(projects) {
-			todo = append(todo, func() error { return c.uninstallProject(ctx, e, o, project) })
+			todo = append(todo, func() error { return c.uninstallProject(ctx, conn, project) })
 		}
 		v := verbs[slices.IndexFunc(verbs, func(v *verb) bool { return v.name == "delete" })]
 		for _, group := range engine.SplitProjects(selected) {
 			if !slices.Contains(projects, group[0].App.Project) {
 				todo = append(todo, func() error {
-					return c.actOn(ctx, e, v, &verbOptions{installOptions: installOptions{lockOptions: o.lockOptions}}, group)
+					return c.actOn(ctx, conn, v, &verbOptions{installOptions: installOptions{lockOptions: o.lockOptions}}, v.idle, group)
 				})
 			}
 		}
@@ -140,41 +142,32 @@ func (c *caller) projectHere(args []string) (string, error) {
 	d, err := c.declaration(args)
 	if err != nil {
 		var none *failure
-		if errors.As(err, &none) && none.code == codeNoDeclaration {
+		if errors.As(err, &none) && none.code == machine.CodeNoDeclaration {
 			none.remedy = "name the project: gm uninstall PROJECT"
 		}
 		return "", err
 	}
-	if name := filepath.Base(d.dir); name != "/" {
+	if name := filepath.Base(d.Dir); name != "/" {
 		return name, nil
 	}
 	return "root", nil
 }
 
-// installedProjects lists the projects that have files.
-func installedProjects(have *engine.State) []string {
-	var projects []string
-	for _, f := range have.Files {
-		projects = append(projects, f.Mark.Project)
-	}
-	slices.Sort(projects)
-	return slices.Compact(projects)
-}
-
 // uninstallProject removes one project.
-func (c *caller) uninstallProject(ctx context.Context, e engine.Engine, o *uninstallOptions, project string) error {
-	return c.change(ctx, e, project, o.lockOptions, engine.Outline, func(have *engine.State) error {
-		p := engine.PlanUninstall(have, project)
-		files, links := 0, 0
-		for _, a := range p.Apps {
-			files += len(a.Files)
-			links += len(a.Links)
-		}
-		err := c.apply(ctx, e, have, p, engine.ApplyOptions{}, func(a *engine.AppPlan) string { return a.App + ": removed" })
-		if err != nil {
-			return err
-		}
-		return c.write(fmt.Appendf(nil, "Uninstalled %s: %s, %s and %s removed.\n", project,
-			counted(p.Counts()[engine.Remove], "app"), counted(files, "file"), counted(links, "link")))
-	})
+func (c *caller) uninstallProject(ctx context.Context, conn *gm.Conn, project string) error {
+	var p *engine.Plan
+	err := c.carryOut(ctx, conn, gm.Change{Project: project, Outline: true, Plan: func(have *engine.State, _ []engine.Selection) (*engine.Plan, error) {
+		p = engine.PlanUninstall(have, project)
+		return p, nil
+	}}, func(a *engine.AppPlan) string { return a.App + ": removed" })
+	if err != nil {
+		return err
+	}
+	files, links := 0, 0
+	for _, a := range p.Apps {
+		files += len(a.Files)
+		links += len(a.Links)
+	}
+	return c.write(fmt.Appendf(nil, "Uninstalled %s: %s, %s and %s removed.\n", project,
+		counted(p.Counts()[engine.Remove], "app"), counted(files, "file"), counted(links, "link")))
 }

@@ -13,8 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gm"
 	"gm/engine"
-	"gm/engine/native"
+	"gm/machine"
 	"gm/units"
 )
 
@@ -235,7 +236,7 @@ func (c *caller) isFile(arg string) (bool, error) {
 		return false, nil
 	}
 	base := filepath.Base(arg)
-	declares := slices.Contains(declarationNames, base) || strings.Contains(base, ".config.")
+	declares := slices.Contains(machine.Names, base) || strings.Contains(base, ".config.")
 	info, err := os.Stat(c.abs(arg))
 	if err != nil {
 		if declares || strings.Contains(arg, "/") {
@@ -290,72 +291,54 @@ func (c *caller) verbFile(cmd *cobra.Command, v *verb, o *verbOptions, args []st
 func (c *caller) act(v *verb, o *verbOptions, choose func(*engine.State) ([]engine.Selection, error)) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	o.engine.starts, o.engine.outline = v.starts, true
-	return c.withSelected(ctx, &o.engine, choose, func(e engine.Engine, _ *engine.State, selected []engine.Selection) error {
+	return c.withSelected(ctx, &o.engine, o.lockOptions, (*gm.Conn).Outline, choose, func(conn *gm.Conn, _ *engine.State, selected []engine.Selection) error {
 		if len(selected) == 0 { // of "all"
 			return c.write([]byte("Nothing is installed.\n"))
 		}
+		idle := v.idle
+		if v.starts {
+			began, err := conn.Supervise(ctx)
+			if err != nil {
+				return engineFailure(err)
+			}
+			if began && v.name == "start" {
+				idle = "started with the supervisor"
+			}
+		}
 		var todo []func() error
 		for _, group := range engine.SplitProjects(selected) {
-			todo = append(todo, func() error { return c.actOn(ctx, e, v, o, group) })
+			todo = append(todo, func() error { return c.actOn(ctx, conn, v, o, idle, group) })
 		}
 		return c.each(todo)
 	})
 }
 
-// withSelected opens the engine, finds apps and hands them on.
-func (c *caller) withSelected(ctx context.Context, o *engineOptions, choose func(*engine.State) ([]engine.Selection, error),
-	use func(engine.Engine, *engine.State, []engine.Selection) error) error {
+// withSelected opens the engine, finds apps and hands them on. Look is (*gm.Conn).Observe or
+// Outline.
+func (c *caller) withSelected(ctx context.Context, o *engineOptions, l lockOptions,
+	look func(*gm.Conn, context.Context, string, engine.Detail) (*engine.State, error), choose func(*engine.State) ([]engine.Selection, error),
+	use func(*gm.Conn, *engine.State, []engine.Selection) error) error {
 	if o.system && o.user {
 		return usage("choose one", "--system and --user exclude each other")
 	}
 	if err := mayChange(o.user || !o.system && os.Geteuid() != 0); err != nil {
 		return err
 	}
-	e, err := c.openEngine(ctx, &engineOptions{engine: o.engine, system: o.system, user: o.user})
+	conn, err := c.connect(ctx, o, l)
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer conn.Close()
 	c.collectLittle()
-	for {
-		look := engine.Observe
-		if o.outline {
-			look = engine.Outline
-		}
-		have, err := look(ctx, e, "", engine.Brief)
-		if err != nil {
-			return engineFailure(err)
-		}
-		selected, err := choose(have)
-		if err != nil {
-			return c.selectFailure(err, e.Dirs().User)
-		}
-		if o.starts && len(selected) > 0 {
-			started, err := startIfDown(ctx, e)
-			if err != nil {
-				return engineFailure(err)
-			}
-			if started {
-				o.started = true
-				continue // all that is enabled runs now
-			}
-		}
-		return use(e, have, selected)
+	have, err := look(conn, ctx, "", engine.Brief)
+	if err != nil {
+		return engineFailure(err)
 	}
-}
-
-// startIfDown has gm's own supervisor run, if that is the engine: not for a name that is
-// misspelt, so once there is an app to start.
-func startIfDown(ctx context.Context, e engine.Engine) (started bool, err error) {
-	n, own := e.(*native.Client)
-	if !own {
-		return false, nil
+	selected, err := choose(have)
+	if err != nil {
+		return c.selectFailure(err, conn.Engine().Dirs().User)
 	}
-	if _, err := n.Info(ctx); !errors.Is(err, engine.ErrUnreachable) {
-		return false, err
-	}
-	return true, n.Start(ctx)
+	return use(conn, have, selected)
 }
 
 // selectFailure says what is wrong with a selector, and where the app is that the
@@ -396,80 +379,41 @@ func unknownApp(none *engine.NoSuchApp, elsewhere string) error {
 
 func badSelector(err error) error {
 	var bad *engine.BadSelector
-	if errors.As(err, &bad) {
+	var f *failure
+	switch {
+	case errors.As(err, &bad):
 		return usage("correct it, or name the apps", "%v", bad)
+	case errors.As(err, &f):
+		return err
 	}
-	return err
+	return engineFailure(err)
 }
 
 // actOn carries out a verb for apps of one project.
-func (c *caller) actOn(ctx context.Context, e engine.Engine, v *verb, o *verbOptions, selected []engine.Selection) error {
-	return c.change(ctx, e, selected[0].App.Project, o.lockOptions, engine.Outline, func(have *engine.State) error {
-		was := selected
-		selected := current(have, selected)
-		if len(selected) == 0 {
-			// Another gm had the project until now.
-			return unknownApp(&engine.NoSuchApp{Selector: was[0].App.Name}, "")
-		}
-		p := v.plan(have, selected)
-		names := map[string]string{}
-		for _, s := range selected {
-			names[s.App.Name] = title(s)
-		}
-		idle := v.idle
-		if o.engine.started && v.name == "start" {
-			idle = "started with the supervisor"
-		}
-		if err := c.sayIdle(p, selected, idle); err != nil {
-			return err
-		}
-		c.print(planNotes(p))
+func (c *caller) actOn(ctx context.Context, conn *gm.Conn, v *verb, o *verbOptions, idle string, selected []engine.Selection) error {
+	names := map[string]string{}
+	return c.carryOut(ctx, conn, gm.Change{
+		Project: selected[0].App.Project, Selected: selected, Starts: v.starts, Outline: true,
 		// A stop, a restart or a start that fails leaves things as the app left them:
 		// there is no other version of its units to go back to.
-		return c.apply(ctx, e, have, p, engine.ApplyOptions{KeepFailed: v.name != "delete", Now: o.quick}, func(a *engine.AppPlan) string {
-			if a.Empty() || names[a.App] == "" {
-				return ""
+		ApplyOptions: engine.ApplyOptions{KeepFailed: v.name != "delete", Now: o.quick},
+		Plan: func(have *engine.State, selected []engine.Selection) (*engine.Plan, error) {
+			p := v.plan(have, selected)
+			for _, s := range selected {
+				names[s.App.Name] = title(s)
 			}
-			return names[a.App] + ": " + v.done + instances(len(a.Restart)+len(a.Start))
-		})
+			if err := c.sayIdle(p, selected, idle); err != nil {
+				return nil, err
+			}
+			c.print(planNotes(p))
+			return p, nil
+		},
+	}, func(a *engine.AppPlan) string {
+		if a.Empty() || names[a.App] == "" {
+			return ""
+		}
+		return names[a.App] + ": " + v.done + instances(len(a.Restart)+len(a.Start))
 	})
-}
-
-// change holds a project, looks at it, by engine.Observe or engine.Outline, and has it changed.
-func (c *caller) change(ctx context.Context, e engine.Engine, project string, o lockOptions,
-	look func(context.Context, engine.Engine, string, engine.Detail) (*engine.State, error), do func(*engine.State) error,
-) error {
-	unlock, err := c.hold(ctx, e, project, o)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	have, err := look(ctx, e, project, engine.Brief)
-	if err != nil {
-		return engineFailure(err)
-	}
-	return do(have)
-}
-
-// current is a selection as it is now that the project is held.
-func current(have *engine.State, selected []engine.Selection) []engine.Selection {
-	apps := map[string]engine.App{}
-	for _, app := range have.Apps() {
-		apps[app.Name] = app
-	}
-	var out []engine.Selection
-	for _, s := range selected {
-		app, ok := apps[s.App.Name]
-		if !ok {
-			continue // someone has removed it meanwhile
-		}
-		s.App = app
-		if s.Whole {
-			s.Units = app.Instances
-		}
-		out = append(out, s)
-	}
-	return out
 }
 
 // title is what a selection is called: the app, or the instances that were named.

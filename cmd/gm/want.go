@@ -17,6 +17,7 @@ import (
 	"gm/diag"
 	"gm/disk"
 	"gm/engine"
+	"gm/machine"
 	"gm/translate"
 	"gm/units"
 )
@@ -104,9 +105,9 @@ func (c *caller) wantFrom(cmd *cobra.Command, o *inputOptions, name string, r io
 	// An error of Peek comes back from the read below.
 	head, _ := buffered.Peek(512)
 	if !isStream(head) && !isPlan(head) {
-		d, err := c.readDeclaration(name, buffered, c.dir, "")
+		d, err := c.machine().Read(name, buffered, c.dir, "")
 		if err != nil {
-			return nil, err
+			return nil, invalid(err)
 		}
 		return c.wantCompiled(o, d)
 	}
@@ -151,7 +152,7 @@ func refuseFlags(cmd *cobra.Command, why string, names ...string) error {
 }
 
 // wantCompiled compiles d, or the declaration that o names.
-func (c *caller) wantCompiled(o *inputOptions, d *declaration) (*wanted, error) {
+func (c *caller) wantCompiled(o *inputOptions, d *machine.Declaration) (*wanted, error) {
 	if d == nil {
 		var err error
 		if d, err = c.declaration(o.args); err != nil {
@@ -163,7 +164,7 @@ func (c *caller) wantCompiled(o *inputOptions, d *declaration) (*wanted, error) 
 		return nil, err
 	}
 	w := &wanted{
-		from: compiled.src.Name, set: compiled.set, project: projectOf(compiled.set),
+		from: compiled.Source.Name, set: compiled.set, project: projectOf(compiled.set),
 		user: compiled.host.Scope == translate.ScopeUser, list: compiled.list,
 		only: o.only, systemd: compiled.host.Systemd,
 	}
@@ -190,7 +191,7 @@ func rootApps(set units.Set) []string {
 
 // wantDir takes a directory: its declaration, or else its units.
 func (c *caller) wantDir(cmd *cobra.Command, o *inputOptions, shown, path string) (*wanted, error) {
-	declared := discover(path)
+	declared := machine.Discover(path)
 	targets, _ := filepath.Glob(filepath.Join(escapeGlob(path), "gm-*.target")) // the pattern is a good one
 	targets = slices.DeleteFunc(targets, func(target string) bool {
 		text, err := os.ReadFile(target)
@@ -200,7 +201,7 @@ func (c *caller) wantDir(cmd *cobra.Command, o *inputOptions, shown, path string
 	if len(declared) > 0 || len(targets) == 0 {
 		w, err := c.wantCompiled(o, nil)
 		if err == nil && len(targets) > 0 {
-			w.list = append(diag.List{{Severity: diag.Note, Code: codeSeveral,
+			w.list = append(diag.List{{Severity: diag.Note, Code: machine.CodeSeveral,
 				Cause:  fmt.Sprintf("%s is taken; units that gm wrote are there too, %s among them", w.from, filepath.Base(targets[0])),
 				Remedy: "to install those, keep them in a directory without a declaration and name that"}}, w.list...)
 		}

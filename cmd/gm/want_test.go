@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"gm/machine"
 	"gm/units"
 )
 
@@ -143,7 +144,7 @@ func TestWant(t *testing.T) {
 			want: result{from: "./", project: "shop", units: all}},
 		{name: "a declaration and units", args: "--system",
 			prepare: func(t *testing.T, c *caller, stream string) { unpack(t, stream, c.dir) },
-			want:    result{from: "processes.json", project: "shop", units: all, codes: codeSeveral}},
+			want:    result{from: "processes.json", project: "shop", units: all, codes: machine.CodeSeveral}},
 		{name: "one app of a stream", args: "--only worker -",
 			prepare: func(_ *testing.T, c *caller, stream string) { c.in = strings.NewReader(stream) },
 			want:    result{from: "<stdin>", project: "shop", units: "gm-shop.slice gm-shop.target worker.service", only: "worker"}},

@@ -287,7 +287,11 @@ func (o *watchOptions) restarter(c *caller) (*restarter, error) {
 		return nil, usage("write NAME.service, or NAME@*.service", "--restart %s: the name of a service expected", o.restart)
 	}
 	r.open = func(ctx context.Context) (engine.Engine, error) {
-		return c.openEngine(ctx, &engineOptions{user: o.user, system: !o.user})
+		conn, err := c.connect(ctx, &engineOptions{user: o.user, system: !o.user}, lockOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return conn.Engine(), nil
 	}
 	return r, nil
 }

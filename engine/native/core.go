@@ -372,8 +372,19 @@ func (u *unit) stale() bool {
 }
 
 // expand returns the names of the units that are meant by name: a template's instances that are
-// pulled in by a link, run or failed; else the unit itself if there is one.
+// pulled in by a link, run or failed; all that run or failed for engine.Every; else the unit
+// itself if there is one.
 func (c *core) expand(name string) []string {
+	if name == engine.Every {
+		var names []string
+		for unit, u := range c.units {
+			if unit == u.name && u.state != stateDead {
+				names = append(names, unit)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
 	if !isTemplate(name) {
 		if u := c.units[name]; u != nil && (u.runs() != nil || u.state != stateDead) || u == nil && c.lookup(name) != nil {
 			return []string{name}

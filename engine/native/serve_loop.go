@@ -149,7 +149,7 @@ type watcher struct {
 const longQueue = 1 << 16
 
 func (w *watcher) tell(s engine.UnitState) {
-	if !w.names[s.Name] && !w.names[templateOf(s.Name)] {
+	if !w.names[s.Name] && !w.names[templateOf(s.Name)] && !w.names[engine.Every] {
 		return
 	}
 	w.mu.Lock()

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"gm/engine"
 )
 
 // TestStreamDropsSignals: what is not wanted is not read, and all else is whole.
@@ -67,6 +70,32 @@ func TestStreamDropsSignals(t *testing.T) {
 		}
 		if want := []string{"JobRemoved", "PropertiesChanged", "Reloading"}; !slices.Equal(got, want) {
 			t.Errorf("%v: got %q, want %q", order, got, want)
+		}
+	}
+}
+
+// TestLastExit: the end of a process is known while the next one runs.
+func TestLastExit(t *testing.T) {
+	at := time.UnixMicro(1_700_000_000_000_000)
+	before := engine.Exit{Code: 3, At: at.Add(-time.Hour)}
+	signal := func(usec uint64, code, status int32) map[string]dbus.Variant {
+		return map[string]dbus.Variant{
+			"ExecMainExitTimestamp": dbus.MakeVariant(usec), "ExecMainCode": dbus.MakeVariant(code), "ExecMainStatus": dbus.MakeVariant(status),
+		}
+	}
+	for _, test := range []struct {
+		name       string
+		properties map[string]dbus.Variant
+		want       engine.Exit
+	}{
+		{"exited", signal(uint64(at.UnixMicro()), 1, 7), engine.Exit{Code: 7, At: at}},
+		{"killed", signal(uint64(at.UnixMicro()), 2, 9), engine.Exit{Signal: 9, At: at}},
+		{"dumped core", signal(uint64(at.UnixMicro()), 3, 6), engine.Exit{Signal: 6, At: at}},
+		{"runs", signal(0, 0, 0), before},
+		{"of another interface", map[string]dbus.Variant{"ActiveState": dbus.MakeVariant("active")}, before},
+	} {
+		if got := lastExit(before, test.properties); got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (m *manager) usage(names []string) map[string]engine.UnitState {
 	return states
 }
 
-// selection is units by name; a template's is all its instances.
+// selection is units by name; a template's is all its instances, and engine.Every all there are.
 type selection map[string]bool
 
 func newSelection(names []string) selection {
@@ -69,7 +69,7 @@ func newSelection(names []string) selection {
 }
 
 func (s selection) has(unit string) bool {
-	if s[unit] {
+	if s[unit] || s[engine.Every] {
 		return true
 	}
 	prefix, rest, isInstance := strings.Cut(unit, "@")

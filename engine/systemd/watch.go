@@ -28,8 +28,11 @@ type watch struct {
 
 type watched struct {
 	now, told engine.UnitState
-	at        dbus.Sequence // of the last signal
-	noted     bool          // it is in changed
+	// coming is what the signal of the type's own interface has brought: it comes just
+	// before that of the unit, and only both together are a state.
+	coming engine.UnitState
+	at     dbus.Sequence // of the last signal
+	noted  bool          // it is in changed
 }
 
 // Watch tells of changes of units. The connection breaking does not end it if there
@@ -156,6 +159,7 @@ func (w *watch) read(ctx context.Context, c *conn, names []string) error {
 		known := w.unit(unitPath(name))
 		if known.at < at {
 			known.now.Load, known.now.Active, known.now.Sub = u.Load, u.Active, u.Sub
+			known.coming = known.now
 			w.note(known)
 		}
 	}
@@ -163,6 +167,7 @@ func (w *watch) read(ctx context.Context, c *conn, names []string) error {
 		if known != nil && known.at < at && units[known.now.Name] == nil {
 			// systemd would have it in memory if it ran.
 			known.now.Active, known.now.Sub, known.now.MainPID = "inactive", "dead", 0
+			known.coming = known.now
 			w.note(known)
 		}
 	}
@@ -176,6 +181,7 @@ func (w *watch) unit(path dbus.ObjectPath) *watched {
 	if !ok {
 		if name := unitName(path); w.wanted.has(name) {
 			u = &watched{now: engine.UnitState{Name: name, Load: "loaded", CPU: -1, Memory: -1}}
+			u.coming = u.now
 		}
 		w.units[path] = u
 	}
@@ -236,24 +242,48 @@ func (w *watch) take(path dbus.ObjectPath, at dbus.Sequence, iface string, prope
 		return
 	}
 	u.at = at
+	next := &u.coming
 	for name, v := range properties {
 		switch name {
 		case "ActiveState":
-			value(&u.now.Active)(v)
+			value(&next.Active)(v)
 		case "SubState":
-			value(&u.now.Sub)(v)
+			value(&next.Sub)(v)
 		case "MainPID":
-			number[uint32](&u.now.MainPID)(v)
+			number[uint32](&next.MainPID)(v)
 		case "NRestarts":
-			number[uint32](&u.now.Restarts)(v)
+			number[uint32](&next.Restarts)(v)
 		case "Result":
-			value(&u.now.Result)(v)
+			value(&next.Result)(v)
+		case "ExecMainStartTimestamp":
+			stamp(&next.Started)(v)
 		}
 	}
-	// The signal of the type's own interface comes just before that of this one.
+	next.Exit = lastExit(next.Exit, properties)
 	if iface == unitIface {
+		u.now = *next
 		w.note(u)
 	}
+}
+
+// lastExit is how a main process ended, by what a signal says; before is the one before
+// it, which stays while another process runs: the signal of an end and that of the start
+// after it may be told as one.
+func lastExit(before engine.Exit, properties map[string]dbus.Variant) engine.Exit {
+	var exit engine.Exit
+	var code int
+	stamp(&exit.At)(properties["ExecMainExitTimestamp"])
+	if exit.At.IsZero() {
+		return before
+	}
+	number[int32](&code)(properties["ExecMainCode"])
+	status, _ := properties["ExecMainStatus"].Value().(int32)
+	if code == cldExited {
+		exit.Code = int(status)
+	} else {
+		exit.Signal = int(status)
+	}
+	return exit
 }
 
 // unitName undoes unitPath.

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"os"
@@ -115,7 +115,7 @@ func TestSystemdVersion(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got := systemdVersion(root); got != want {
+		if got := SystemdVersion(root); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}

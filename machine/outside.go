@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // the caller's environment. It believes that it lies in the host's root, where
 // its units will run, so that __dirname and the paths made of it are right
 // there. Pinned facts also pin what would differ from machine to machine.
-func (c *caller) outside(d *declaration, h *translate.Host, pinned bool) translate.Outside {
+func (c *Caller) outside(d *Declaration, h *translate.Host, pinned bool) translate.Outside {
 	out := translate.Outside{
 		Dir:      h.Root,
 		Environ:  c.declarationEnviron(h),
@@ -33,13 +33,13 @@ func (c *caller) outside(d *declaration, h *translate.Host, pinned bool) transla
 		out.Hostname, _ = os.Hostname() // without one, it is told as ""
 		out.Memory = memory()
 	}
-	files := &siblings{root: h.Root, dir: d.dir}
+	files := &siblings{root: h.Root, dir: d.Dir}
 	out.ReadFile, out.ReadDir = files.read, files.list
-	if node := c.lookPath("node"); node != "" && d.path != "" {
+	if node := c.LookPath("node"); node != "" && d.Path != "" {
 		out.Node = func(string) ([]byte, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), nodeLimit)
 			defer cancel()
-			return evaluate(ctx, node, d.path, h.Root, out.Environ)
+			return evaluate(ctx, node, d.Path, h.Root, out.Environ)
 		}
 	}
 	return out
@@ -47,9 +47,9 @@ func (c *caller) outside(d *declaration, h *translate.Host, pinned bool) transla
 
 // declarationEnviron is process.env of a declaration: the caller's, with the
 // directories of the host.
-func (c *caller) declarationEnviron(h *translate.Host) map[string]string {
-	env := make(map[string]string, len(c.environ)+2)
-	for _, pair := range c.environ {
+func (c *Caller) declarationEnviron(h *translate.Host) map[string]string {
+	env := make(map[string]string, len(c.Environ)+2)
+	for _, pair := range c.Environ {
 		if name, value, ok := strings.Cut(pair, "="); ok && name != "" {
 			env[name] = value
 		}

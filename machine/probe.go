@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 // prober answers a translation's questions about this machine, when they are
 // asked: most declarations need one or two answers.
 type prober struct {
-	*caller
+	*Caller
 	// root is the declaration's directory on the machine that runs the units;
 	// dir is where that directory is here.
 	root, dir string
@@ -29,17 +29,17 @@ type prober struct {
 }
 
 func (p *prober) probe() translate.Probe {
-	return translate.Probe{Program: p.program, Version: p.version, Account: p.account, File: p.file}
+	return translate.Probe{Program: p.program, Version: p.version, Account: p.Account, File: p.file}
 }
 
 // systemDirs is where programs are that a caller's PATH may leave out.
 var systemDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 
-// path lists the directories of programs: the caller's, then systemd's. Relative
+// Path lists the directories of programs: the caller's, then systemd's. Relative
 // ones are left out, since units run elsewhere.
-func (c *caller) path() []string {
+func (c *Caller) Path() []string {
 	var dirs []string
-	for _, dir := range append(filepath.SplitList(c.getenv("PATH")), systemDirs...) {
+	for _, dir := range append(filepath.SplitList(c.Getenv("PATH")), systemDirs...) {
 		if filepath.IsAbs(dir) && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
@@ -59,43 +59,44 @@ func (p *prober) program(name string) string {
 
 func (p *prober) find(name string) string {
 	if version, ok := strings.CutPrefix(name, "node@"); ok {
-		nvm := p.getenv("NVM_DIR")
+		nvm := p.Getenv("NVM_DIR")
 		if nvm == "" {
 			nvm = filepath.Join(p.home, ".nvm")
 		}
 		node := filepath.Join(nvm, "versions/node", "v"+strings.TrimPrefix(version, "v"), "bin/node")
-		if strings.Contains(version, "/") || !executable(node) {
+		if strings.Contains(version, "/") || !Executable(node) {
 			return ""
 		}
 		return node
 	}
-	return p.lookPath(name)
+	return p.LookPath(name)
 }
 
-// lookPath is exec.LookPath with the caller's environment for the process's own.
-func (c *caller) lookPath(name string) string {
+// LookPath is exec.LookPath with the caller's environment for the process's own.
+func (c *Caller) LookPath(name string) string {
 	if name == "" || strings.Contains(name, "/") {
 		return ""
 	}
-	for _, dir := range c.path() {
-		if file := filepath.Join(dir, name); executable(file) {
+	for _, dir := range c.Path() {
+		if file := filepath.Join(dir, name); Executable(file) {
 			return file
 		}
 	}
 	return ""
 }
 
-func executable(file string) bool {
+// Executable reports whether a file is a program.
+func Executable(file string) bool {
 	info, err := os.Stat(file)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // version asks a node for its version: "20.20.2", or "" when it does not say.
 func (p *prober) version(program string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), VersionLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "--version")
-	cmd.Env = p.environ
+	cmd.Env = p.Environ
 	out, err := cmd.Output()
 	if err != nil {
 		return ""
@@ -104,9 +105,9 @@ func (p *prober) version(program string) string {
 	return strings.TrimPrefix(strings.TrimSpace(line), "v")
 }
 
-// account reports whether a "user" or "group" exists. Without cgo, os/user
+// Account reports whether a "user" or "group" exists. Without cgo, os/user
 // reads /etc/passwd and /etc/group only; getent also knows LDAP and the like.
-func (p *prober) account(kind, name string) bool {
+func (c *Caller) Account(kind, name string) bool {
 	database := "passwd"
 	lookups := []func(string) error{
 		func(s string) error { _, err := user.Lookup(s); return err },
@@ -124,11 +125,11 @@ func (p *prober) account(kind, name string) bool {
 			return true
 		}
 	}
-	getent := p.lookPath("getent")
+	getent := c.LookPath("getent")
 	if getent == "" {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), VersionLimit)
 	defer cancel()
 	return exec.CommandContext(ctx, getent, "--", database, name).Run() == nil
 }
@@ -159,7 +160,7 @@ func relocate(path, from, to string) (string, bool) {
 func lookAt(path string) translate.FileKind {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err != nil && strings.Contains(reason(err), "not a directory"):
+	case errors.Is(err, fs.ErrNotExist) || err != nil && strings.Contains(Reason(err), "not a directory"):
 		return translate.FileMissing
 	case err != nil:
 		return translate.FileUnknown

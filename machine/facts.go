@@ -1,7 +1,8 @@
-package main
+package machine
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,41 +15,12 @@ import (
 	"gm/units"
 )
 
-// host settles the facts of the machine that will run the units: from --host or
-// from this machine, with single flags on top. dir is the declaration's
+// Host settles the facts of the machine that will run the units: those that are known,
+// and what this machine says of the others. Native says that gm's own supervisor is to
+// run them, which lacks nothing that is new in systemd; dir is the declaration's
 // directory here.
-func (c *caller) host(o *inputOptions, dir string) (translate.Host, error) {
-	var h translate.Host
-	if o.hostFile != "" {
-		var err error
-		if h, err = c.readHost(o); err != nil {
-			return h, err
-		}
-	}
-	override := func(have *string, flag string) {
-		if flag != "" {
-			*have = flag
-		}
-	}
-	override(&h.Root, o.root)
-	override(&h.Gm, o.gm)
-	if o.cpus != 0 {
-		h.CPUs = o.cpus
-	}
-	if o.systemd != 0 {
-		h.Systemd = o.systemd
-	}
-	switch {
-	case o.system:
-		h.Scope = translate.ScopeSystem
-	case o.user:
-		h.Scope = translate.ScopeUser
-	}
-	if o.hostFile != "" {
-		return h, nil
-	}
-
-	// What no flag said, this machine says.
+func (c *Caller) Host(known translate.Host, native bool, dir string) (translate.Host, error) {
+	h := known
 	if h.CPUs == 0 {
 		h.CPUs = runtime.NumCPU()
 	}
@@ -61,23 +33,24 @@ func (c *caller) host(o *inputOptions, dir string) (translate.Host, error) {
 	if h.Root == "" {
 		h.Root = dir
 	}
-	if h.Home = c.getenv("HOME"); h.Home == "" {
+	if h.Home = c.Getenv("HOME"); h.Home == "" {
 		h.Home = "/root"
 	}
 	if h.Gm == "" {
-		h.Gm = c.ownPath()
+		h.Gm = c.Installed("")
 	}
-	if h.Systemd == 0 && o.native {
+	if h.Systemd == 0 && native {
 		h.Systemd = newestSystemd()
 	}
 	if h.Systemd == 0 {
-		if h.Systemd = systemdVersion("/"); h.Systemd == 0 {
+		if h.Systemd = SystemdVersion("/"); h.Systemd == 0 {
 			h.Systemd = translate.DefaultSystemd
 		} else if h.Systemd < translate.MinSystemd {
-			return h, tooOld("this machine's systemd", h.Systemd)
+			return h, refused("usage", fmt.Sprintf("update the machine, or write for %d", translate.MinSystemd),
+				"this machine's systemd %d: gm writes for systemd %d and later", h.Systemd, translate.MinSystemd)
 		}
 	}
-	h.Probe = (&prober{caller: c, root: h.Root, dir: dir, home: h.Home, found: map[string]bool{}}).probe()
+	h.Probe = (&prober{Caller: c, root: h.Root, dir: dir, home: h.Home, found: map[string]bool{}}).probe()
 	return h, nil
 }
 
@@ -90,10 +63,10 @@ func newestSystemd() int {
 	return newest
 }
 
-// systemdVersion returns the version of the systemd installed under root, or 0.
+// SystemdVersion returns the version of the systemd installed under root, or 0.
 // The name of its library tells it without starting a process; only systems
 // that link systemd in another way need systemctl.
-func systemdVersion(root string) int {
+func SystemdVersion(root string) int {
 	newest := 0
 	for _, pattern := range []string{"usr/lib/systemd", "usr/lib64/systemd", "usr/lib/*/systemd", "lib/systemd"} {
 		// The error is about the pattern, and it is a good one.
@@ -109,7 +82,7 @@ func systemdVersion(root string) int {
 	if err != nil {
 		return 0
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), versionLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), VersionLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, systemctl, "--version").Output()
 	if err != nil {
@@ -119,8 +92,8 @@ func systemdVersion(root string) int {
 	return leadingNumber(strings.TrimPrefix(string(out), "systemd "))
 }
 
-// versionLimit is how long a program may take to say its version.
-const versionLimit = 5 * time.Second
+// VersionLimit is how long a program may take to say its version.
+const VersionLimit = 5 * time.Second
 
 // leadingNumber returns the digits that text starts with: 257 of
 // "257.4-1.fc42.so".
@@ -133,26 +106,29 @@ func leadingNumber(text string) int {
 // installedGm is where gm belongs, when the one that runs will not stay.
 const installedGm = "/usr/local/bin/gm"
 
-// ownPath returns the path by which units call gm. A link on the PATH, such as
+// Installed returns the path by which units call gm, given a program that is gm; "" is
+// the gm that is installed. A link on the PATH, such as
 // /usr/local/bin/gm -> /opt/gm-1.2/gm, is better than what it points to, which
 // goes with the next update; a build of `go run` or `go test` goes at once.
-func (c *caller) ownPath() string {
-	self, err := os.Executable()
-	if err != nil {
+func (c *Caller) Installed(program string) string {
+	if program == "" {
+		if found := c.LookPath("gm"); found != "" {
+			return found
+		}
 		return installedGm
 	}
 	for _, temporary := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
-		if _, inside := relocate(self, temporary, ""); inside {
+		if _, inside := relocate(program, temporary, ""); inside {
 			return installedGm
 		}
 	}
-	if here, err := os.Stat(self); err == nil {
-		for _, dir := range c.path() {
+	if here, err := os.Stat(program); err == nil {
+		for _, dir := range c.Path() {
 			link := filepath.Join(dir, "gm")
 			if there, err := os.Stat(link); err == nil && os.SameFile(here, there) {
 				return link
 			}
 		}
 	}
-	return self
+	return program
 }
