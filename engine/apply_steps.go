@@ -330,7 +330,11 @@ func (a *apply) up(ctx context.Context, p *AppPlan, unit string, op Op) bool {
 	end := Up
 	if err == nil && waits {
 		a.report(Progress{App: p.App, Unit: unit, Step: Waiting})
-		end, err = a.watch.stay(ctx, unit, min(p.MinUptime, longestStay), p.Once, a.isFresh(unit))
+		var since time.Time
+		if a.ran(unit) {
+			since = time.Now() // the process before has ended
+		}
+		end, err = a.watch.stay(ctx, unit, min(p.MinUptime, longestStay), p.Once, a.isFresh(unit), since)
 	}
 	if err != nil {
 		a.unitFails(ctx, p, unit, err, took)

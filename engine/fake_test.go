@@ -315,14 +315,12 @@ func (f *fake) stopUnit(ctx context.Context, name string) error {
 
 func (f *fake) startUnit(ctx context.Context, job Job) error {
 	f.mu.Lock()
-	var starting chan struct{}
-	if u := f.units[job.Unit]; u != nil {
-		starting = u.starting
-	}
-	f.mu.Unlock()
-	if starting == nil {
+	u := f.units[job.Unit]
+	if u == nil || u.starting == nil {
 		return f.startNow(ctx, job)
 	}
+	starting := u.starting
+	f.mu.Unlock()
 	// There is such a job, and no second one.
 	select {
 	case <-starting:
@@ -337,8 +335,8 @@ func (f *fake) startUnit(ctx context.Context, job Job) error {
 	return nil
 }
 
+// startNow is called with mu held, and lets go of it.
 func (f *fake) startNow(ctx context.Context, job Job) error {
-	f.mu.Lock()
 	text, known := f.files[fileOf(job.Unit)]
 	if !known {
 		f.mu.Unlock()

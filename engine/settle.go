@@ -20,6 +20,7 @@ type watch struct {
 // settling is what is known of one unit.
 type settling struct {
 	last UnitState
+	exit Exit // of the last process that ended
 	// again says that it came down and went up without a job of ours, since suspicion
 	// was last looked into.
 	again bool
@@ -56,6 +57,9 @@ func (w *watch) note(state UnitState) {
 		u.again = true
 	}
 	u.last = state
+	if !state.Exit.At.IsZero() {
+		u.exit = state.Exit
+	}
 	select {
 	case u.wake <- struct{}{}:
 	default:
@@ -67,7 +71,7 @@ func (w *watch) forget(unit string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.units[unit].again = false
-	w.units[unit].last = UnitState{}
+	w.units[unit].last, w.units[unit].exit = UnitState{}, Exit{}
 }
 
 // suspect reports whether what is known of a unit is no sign of its health; late
@@ -90,11 +94,22 @@ func (w *watch) suspect(unit string, late bool) bool {
 	return late
 }
 
+// exitOf returns how the process of a unit ended, zero if none did since then.
+func (w *watch) exitOf(unit string, since time.Time) Exit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if exit := w.units[unit].exit; exit.At.After(since) {
+		return exit
+	}
+	return Exit{}
+}
+
 // stay waits until a unit whose job is done has been up for that long, or has
 // ended in peace: at once if it may (once), and else after that time, since another
-// job may be about to start it again, such as the restart of what it needs. Fresh says that the job started a process, so that every
-// automatic restart is one of the new process.
-func (w *watch) stay(ctx context.Context, unit string, uptime time.Duration, once, fresh bool) (Step, error) {
+// job may be about to start it again, such as the restart of what it needs. Fresh says
+// that the job started a process, so that every automatic restart is one of the new
+// process, and since which time that has been the one that ends.
+func (w *watch) stay(ctx context.Context, unit string, uptime time.Duration, once, fresh bool, since time.Time) (Step, error) {
 	timer := time.NewTimer(uptime)
 	defer timer.Stop()
 	late := false
@@ -106,6 +121,9 @@ func (w *watch) stay(ctx context.Context, unit string, uptime time.Duration, onc
 			}
 			switch state, loaded := states[unit]; judge(state, loaded, fresh) {
 			case bad:
+				if state.Exit.At.IsZero() {
+					state.Exit = w.exitOf(unit, since) // another process runs by now
+				}
 				return "", &notUp{state}
 			case ended:
 				if once || late {

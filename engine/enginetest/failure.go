@@ -33,9 +33,7 @@ func crashLoop(p *Project) {
 func firstFails(p *Project) {
 	// It lives for a moment: what a process of a user's own systemd writes is only
 	// attributed to its unit as long as journald can look at the process.
-	// Once it was started again nothing but the log tells its exit code: the delay has a
-	// loaded machine look in time.
-	p.Declare(app("good"), do("bad", `echo "no such database"; sleep 0.2; exit 3`).With(App{"min_uptime": 2000, "restart_delay": 5000}))
+	p.Declare(app("good"), do("bad", `echo "no such database"; sleep 0.2; exit 3`).With(App{"min_uptime": 2000}))
 	out := p.Fails(1, []string{"install"}, p.App("bad"), "code 3", "no such database", declarationName+":")
 	if strings.Count(out.Stderr, "no such database") < 1 {
 		p.t.Errorf("the log's end is missing: %v", out)
