@@ -125,10 +125,11 @@ func (t *Tx) fill(ctx context.Context, changes []Change) error {
 			staged = append(staged, t.staged(i))
 		}
 	}
-	err := Parallel(len(changes), func(i int) error {
+	// One after the other: a second writer would mostly wait for the directory.
+	for i := range changes {
 		ch := &changes[i]
 		if ch.Remove {
-			return nil
+			continue
 		}
 		err := ctx.Err()
 		switch {
@@ -142,10 +143,9 @@ func (t *Tx) fill(ctx context.Context, changes []Change) error {
 		if err != nil {
 			return &Error{"write", ch.Path, bare(err), ""}
 		}
+	}
+	if !t.Sync {
 		return nil
-	})
-	if err != nil || !t.Sync {
-		return err
 	}
 	if len(staged) > few {
 		if err := t.fs.SyncAll(t.stage); err != nil {

@@ -100,6 +100,7 @@ func (o *installOptions) addFlags(cmd *cobra.Command) {
 
 // install brings the machine to what FILE says.
 func (c *caller) install(cmd *cobra.Command, o *installOptions) error {
+	c.collectLittle()
 	w, err := c.want(cmd, &o.inputOptions)
 	if err != nil {
 		return err
@@ -438,7 +439,7 @@ func instances(n int) string {
 
 // sayInstalled prints how the project is after an install.
 func (c *caller) sayInstalled(ctx context.Context, conn *gm.Conn, project string) error {
-	have, err := conn.Observe(ctx, project, engine.Brief)
+	have, err := conn.Outline(ctx, project, engine.Brief)
 	if err != nil {
 		return engineFailure(err)
 	}

@@ -102,24 +102,29 @@ func (x *bench) list(b *testing.B) {
 func (x *bench) install(b *testing.B) {
 	x = &bench{b, x.c}
 	x.sleepers("hundred", 100)
+	// The container's root is an overlayfs, on which making a file takes several times as
+	// long as on a server's disk.
+	x.must("/share", "sh", "-c", "cp -a /etc/systemd/system units && mount --bind units /etc/systemd/system && systemctl daemon-reload")
 	for range b.N {
 		var gm, reload, start []float64
 		units := "$(printf 'hundred-%03d.service ' {0..99})"
-		for range 5 {
-			gm = append(gm, x.time("/share/hundred", 1, "", "gm install --now")...)
+		const rounds = 9
+		for range rounds {
+			// What was removed before is on the disk, so that nobody waits for it.
+			gm = append(gm, x.time("/share/hundred", 1, "sync", "gm install --now")...)
 			// What systemctl has to do for the same: read the same units, which are on the
 			// disk already, and start them.
 			reload = append(reload, x.time("/share/hundred", 1, "systemctl stop "+units, "systemctl daemon-reload")...)
-			start = append(start, x.time("/share/hundred", 1, "", "systemctl start "+units)...)
+			start = append(start, x.time("/share/hundred", 1, "sync", "systemctl start "+units)...)
 			x.must("/share/hundred", "gm", "uninstall")
 		}
 		for _, times := range [][]float64{gm, reload, start} {
 			slices.Sort(times)
 		}
-		b.ReportMetric(gm[2], "install-ms")
-		b.ReportMetric(reload[2], "reload-ms")
-		b.ReportMetric(start[2], "start-ms")
-		b.ReportMetric(gm[2]/(reload[2]+start[2]), "install/(reload+start)")
-		b.ReportMetric(gm[2]/start[2], "install/start")
+		b.ReportMetric(gm[rounds/2], "install-ms")
+		b.ReportMetric(reload[rounds/2], "reload-ms")
+		b.ReportMetric(start[rounds/2], "start-ms")
+		b.ReportMetric(gm[rounds/2]/(reload[rounds/2]+start[rounds/2]), "install/(reload+start)")
+		b.ReportMetric(gm[rounds/2]/start[rounds/2], "install/start")
 	}
 }
