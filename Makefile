@@ -14,12 +14,13 @@ FUZZTIME ?= 30s
 export GOFLAGS += -buildvcs=false
 export PATH := $(PATH):/usr/local/go/bin
 
-# What tests compare with: the directory whose node_modules holds PM2 and croner,
-# and js-yaml's own. Not $(wildcard), which remembers that they were not there
+# What tests compare with: the directory whose node_modules holds PM2 and croner, and
+# several versions of Node, and js-yaml's own. Not $(wildcard), which remembers that they were not there
 # before install.
 NPM = $(GM_CACHE)/npm
 export GM_PM2    ?= $(shell [ -d $(NPM)/node_modules/pm2 ] && echo $(NPM))
 export GM_CRONER ?= $(shell [ -d $(NPM)/node_modules/croner ] && echo $(NPM))
+export GM_NODES  ?= $(shell [ -d $(NPM)/node_modules/node22 ] && echo $(NPM))
 export GM_JSYAML ?= $(shell ls -d $(NPM)/node_modules/js-yaml 2>/dev/null)
 
 # As another user than root, with sudo: build as that user, run the tests as root,

@@ -194,6 +194,11 @@ func (c *Conn) Apply(ctx context.Context, ch Change) (*engine.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ch.Starts {
+		if err := c.installPreload(have, p); err != nil {
+			return p, err
+		}
+	}
 	ch.Have = have
 	// Also an empty plan: somebody who was killed may have left the engine to read its units.
 	return p, engine.Apply(ctx, c.engine, disk.Real{}, p, ch.ApplyOptions)

@@ -64,6 +64,7 @@ func (l *lowering) lowerListen() {
 	socket.add("Socket", "Service", units.Word(l.app.instance(0)), at)
 	socket.add("Socket", "TriggerLimitIntervalSec", units.Span(0), at)
 	var addresses []string
+	var streams, datagrams []string // as the socket unit has them
 	for _, item := range items {
 		key, address, err := listenAddress(item.String())
 		if err != nil || item.kind != kindString && item.kind != kindNumber {
@@ -77,6 +78,11 @@ func (l *lowering) lowerListen() {
 		}
 		socket.add("Socket", key, units.Text(address), item.at)
 		addresses = append(addresses, key+address)
+		if key == "ListenDatagram" {
+			datagrams = append(datagrams, "udp:"+listenName.Replace(address))
+		} else {
+			streams = append(streams, listenName.Replace(address))
+		}
 	}
 	l.service.add("Unit", "Requires", units.Words{socket.name}, at)
 	l.service.add("Unit", "After", units.Words{socket.name}, at)
@@ -90,8 +96,14 @@ func (l *lowering) lowerListen() {
 	}
 	if kind := l.app.program.runtime; kind == runtimeNode || kind == runtimeShell {
 		l.preload("listen", &arg{at: at, name: "systemd.listen"})
+		names := strings.Join(append(streams, datagrams...), " ")
+		l.setenv(variable{name: "GM_LISTEN", value: units.Spec(names), from: at})
 	}
 }
+
+// listenName writes an address as the preload reads it, between spaces; a "%" is doubled
+// already.
+var listenName = strings.NewReplacer("%%", "%%25", " ", "%%20")
 
 // drop removes the directives of that key.
 func (b *builder) drop(section, key string) {

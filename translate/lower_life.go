@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gm/diag"
+	"gm/preload"
 	"gm/units"
 )
 
@@ -193,37 +194,35 @@ func lowerReady(l *lowering, wait *arg) {
 	l.service.add("Service", "Type", units.Word("notify"), wait.at)
 	l.service.add("Service", "NotifyAccess", units.Word("all"), wait.at)
 	l.service.add("Service", "TimeoutStartSec", span(l.app.listenTimeout()), timeout.at)
-	l.preload("ready", wait)
+	if l.preload("ready", wait) {
+		l.setenv(variable{name: "GM_PROGRAM", value: units.Escape(l.host.Gm), from: wait.at})
+	}
 }
-
-// preloadFile is the script that gm installs for Node: it turns PM2's messages
-// into systemd's protocol and hands inherited sockets to listen(). The number
-// is the version of the protocol between the unit and the script.
-const preloadFile = "gm/preload-1.cjs"
 
 // preload has Node load gm's script and switches one of its features on. A
 // shell's children may be Node; what surely is not must speak systemd's
 // protocol itself.
-func (l *lowering) preload(feature units.Spec, from *arg) {
+func (l *lowering) preload(feature units.Spec, from *arg) bool {
 	if kind := l.app.program.runtime; kind != runtimeNode && kind != runtimeShell {
 		l.add(notNode, from.keyAt, "have the program call sd_notify(3), or remove the key",
 			"%s: gm gives PM2's messages to Node apps only, and %s is not run by node", from.name, clip(l.app.name))
-		return
+		return false
 	}
 	if features, ok := l.getenv("GM_PRELOAD"); ok {
 		l.setenv(variable{name: "GM_PRELOAD", value: features + "," + feature, from: from.at})
-		return
+		return true
 	}
 	l.setenv(variable{name: "GM_PRELOAD", value: feature, from: from.at})
-	file := units.Spec("/var/lib/" + preloadFile)
+	file := units.Spec("/var/lib/" + preload.File)
 	if l.host.Scope == ScopeUser {
-		file = "%h/.local/state/" + preloadFile
+		file = "%h/.local/state/" + preload.File
 	}
 	options := "--require=" + file
 	if declared, ok := l.getenv("NODE_OPTIONS"); ok {
 		options += " " + declared
 	}
 	l.setenv(variable{name: "NODE_OPTIONS", value: options, from: from.at})
+	return true
 }
 
 // lowerMemory: max_memory_restart is a wall that the kernel holds; the restart

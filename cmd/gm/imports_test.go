@@ -20,12 +20,14 @@ import (
 //	diag < units < translate < machine
 //	diag, units < engine < engine/systemd, engine/native
 //	disk < engine
+//	preload < translate
 //	engine/native/shim < engine/native, cmd/gm/first
 //	all of these < . (package gm) < cmd/gm
 const lattice = `
 	diag:
 	units:         diag
-	translate:     diag units
+	preload:
+	translate:     diag units preload
 	cmd/gm/first:  engine/native/shim
 	disk:
 	engine:         disk diag units
@@ -35,7 +37,7 @@ const lattice = `
 	watch:
 	bench:
 	machine:        diag units translate
-	.:              disk diag units translate machine engine engine/systemd engine/native
+	.:              disk diag units preload translate machine engine engine/systemd engine/native
 	cmd/gm:         . machine disk diag units translate engine engine/native watch cmd/gm/first
 `
 

@@ -44,6 +44,7 @@ var commands = []func(*caller) *cobra.Command{
 	newHostCmd,
 	newCompletionCmd,
 	newVersionCmd,
+	newNotifyCmd,
 	newSharePortCmd,
 	newWatchCmd,
 }
