@@ -1,7 +1,7 @@
 package enginetest
 
 // scenarios are what every engine must do, by area: install.go, change.go, stop.go,
-// failure.go, choose.go, logs.go, review_cli.go, review_engine.go; and systemd.go for what
+// failure.go, cluster.go, choose.go, logs.go, review_cli.go, review_engine.go; and systemd.go for what
 // is done to units behind gm's back.
 var scenarios = []Scenario{
 	{Name: "InstallRunsEverything", Run: installRuns},
@@ -61,6 +61,8 @@ var scenarios = []Scenario{
 	{Name: "RestartOfGivenUp", Run: restartGivenUp},
 	{Name: "ReloadIsRolling", Run: reloadRolls},
 	{Name: "ReloadStopsAtFailure", Run: reloadFails},
+	{Name: "ReloadDropsNothing", Run: reloadDropsNothing},
+	{Name: "BadVersionServesNothing", Run: badVersionServesNothing},
 
 	{Name: "SelectorsChoose", Run: selectors},
 	{Name: "SelectorOfNothing", Run: selectNothing},

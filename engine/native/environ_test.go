@@ -89,3 +89,18 @@ ExecStart=@/bin/d name ${ONE}
 		}
 	}
 }
+
+// An app of which the unit names a gm that is no more is told of one that is there.
+func TestNameGm(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for named, want := range map[string]string{"/nowhere/gm": own, "/bin/sh": "/bin/sh"} {
+		env := []string{"A=/nowhere/gm", "GM_PROGRAM=" + named, "B=1"}
+		nameGm(env)
+		if !slices.Equal(env, []string{"A=/nowhere/gm", "GM_PROGRAM=" + want, "B=1"}) {
+			t.Errorf("%s: %q", named, env)
+		}
+	}
+}

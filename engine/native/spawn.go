@@ -147,6 +147,7 @@ func (p *processes) newLaunch(e *effSpawn, files spawnFiles) (*launch, *spawnErr
 		// systemd has no exit code for it: the unit fails with the result "resources".
 		return nil, spawnFailure("ENVIRONMENT", exitResources, "cannot make the environment of %s: %w", e.unit, err)
 	}
+	nameGm(env)
 	l.env = env
 	args := e.command.args(lookUp(env))
 	if e.command.arg0 && len(args) > 1 {
@@ -158,6 +159,30 @@ func (p *processes) newLaunch(e *effSpawn, files spawnFiles) (*launch, *spawnErr
 		return nil, failed
 	}
 	return l, nil
+}
+
+// nameGm mends what tells an app where gm is, if there is no such file any more: the program
+// of this supervisor will do.
+func nameGm(env []string) {
+	const variable = "GM_PROGRAM="
+	for i, pair := range env {
+		path, ok := strings.CutPrefix(pair, variable)
+		if !ok {
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		own, err := os.Executable()
+		if err == nil {
+			_, err = os.Stat(own)
+		}
+		if err != nil {
+			own = fmt.Sprintf("/proc/%d/exe", os.Getpid()) // as long as this supervisor lives
+		}
+		env[i] = variable + own
+		return
+	}
 }
 
 // identity is who a process runs as: the environment tells of that even where "+" keeps
