@@ -317,11 +317,11 @@ web: update (web-log.service: ExecStart=; LogDateFormat=) | files ~web-log.servi
 `},
 		{name: "an address changes", old: apps(socketApp), now: apps(replaced(socketApp, "3000", "4000")),
 			want: `
-web: restart (web.socket: ListenStream=) | files ~web.socket | stop web.socket | stop web@0.service web@1.service | start web@0.service web@1.service | quiet web.socket
+web: restart (Environment=GM_LISTEN; web.socket: ListenStream=) | files ~web.socket ~web@.service | stop web.socket | stop web@0.service web@1.service | start web@0.service web@1.service | quiet web.socket
 `},
 		{name: "a socket comes", old: apps(replaced(socketApp, `, "systemd": {"listen": [3000]}`, "")), now: apps(socketApp),
 			want: `
-web: restart (ExecStartPre=; Environment=GM_PRELOAD; Environment=NODE_OPTIONS; Sockets=; web.socket is new) | files +web.socket ~web@.service | stop web@0.service web@1.service | start web@0.service web@1.service
+web: restart (ExecStartPre=; Environment=GM_LISTEN; Environment=GM_PRELOAD; Environment=NODE_OPTIONS; Sockets=; web.socket is new) | files +web.socket ~web@.service | stop web@0.service web@1.service | start web@0.service web@1.service
 `},
 		{name: "a variable in an environment file", old: apps(worker, api), now: apps(changedWorker, api), compile: secretFiles,
 			want: `
@@ -675,7 +675,7 @@ worker: update (Environment=INTERVAL) | files ~worker.service | later worker.ser
 `},
 		{name: "a socket is not restarted", old: apps(socketApp), now: apps(replaced(socketApp, "3000", "4000")), options: DiffOptions{NoStart: true},
 			want: `
-web: update (web.socket: ListenStream=) | files ~web.socket | later web.socket web@0.service web@1.service
+web: update (Environment=GM_LISTEN; web.socket: ListenStream=) | files ~web.socket ~web@.service | later web.socket web@0.service web@1.service
 `},
 		{name: "a failed app is not started", old: apps(worker), now: apps(worker), options: DiffOptions{NoStart: true}, happened: func(_ *testing.T, s *State) { setUnit(s, "worker.service", "failed") },
 			want: `

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -61,7 +62,7 @@ func notify(address, text string) error {
 		return err
 	}
 	defer received.Close()
-	_, _, err = conn.WriteMsgUnix([]byte("BARRIER=1"), unix.UnixRights(int(barrier.Fd())), nil)
+	err = sendFile(conn, "BARRIER=1", barrier)
 	_ = barrier.Close()
 	if err != nil {
 		return err
@@ -73,4 +74,19 @@ func notify(address, text string) error {
 		return fmt.Errorf("it was not received within %s", notifyLimit)
 	}
 	return nil
+}
+
+// sendFile sends a message with a file. Go's own WriteMsgUnix does not where a connection is
+// one of datagrams.
+func sendFile(conn *net.UnixConn, text string, file *os.File) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		failed = unix.Sendmsg(int(fd), []byte(text), unix.UnixRights(int(file.Fd())), nil, 0)
+		return failed != unix.EAGAIN
+	})
+	return cmp.Or(err, failed)
 }

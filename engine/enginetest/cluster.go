@@ -88,6 +88,9 @@ func reloadDropsNothing(p *Project) {
 	if s := count(); s.Failed > 0 || s.Served < 100 || len(s.PIDs) < 8 || !s.Versions["2"] {
 		p.t.Errorf("the client counted %+v\n%s", s, p.Read("client.log"))
 	}
+	if text := p.Do("logs", p.App("web"), "-n", "1000").Stdout; strings.Contains(text, "gm: error") {
+		p.t.Errorf("gm complains in the app's log:\n%s", text)
+	}
 	p.Do("stop", p.App("web"))
 	if got := strings.Count(p.Read("messages.log"), "shutdown"); got != 10 {
 		p.t.Errorf("%d of 10 messages came:\n%s", got, p.Read("messages.log"))
