@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gm/disk"
 	"gm/engine"
@@ -13,23 +14,22 @@ import (
 
 // installPreload puts the script that Node is to load where units name it, if they do.
 func (c *Conn) installPreload(have *engine.State, p *engine.Plan) error {
+	path, named := preload.System, preload.System
+	if c.engine.Dirs().User {
+		path, named = filepath.Join(c.machine().Getenv("HOME"), preload.User), "%h/"+preload.User
+	}
 	wanted := false
 	for i := range have.Files {
-		wanted = wanted || bytes.Contains(have.Files[i].Text, []byte(preload.File))
+		wanted = wanted || bytes.Contains(have.Files[i].Text, []byte(named))
 	}
 	for _, a := range p.Apps {
 		for _, f := range a.Files {
-			wanted = wanted || f.New != nil && bytes.Contains([]byte(*f.New), []byte(preload.File))
+			wanted = wanted || f.New != nil && strings.Contains(*f.New, named)
 		}
 	}
 	if !wanted {
 		return nil
 	}
-	state := "/var/lib"
-	if c.engine.Dirs().User {
-		state = filepath.Join(c.machine().Getenv("HOME"), ".local/state")
-	}
-	path := filepath.Join(state, preload.File)
 	if err := writePreload(path); err != nil {
 		return fmt.Errorf("cannot write what Node is to load: %w", err)
 	}

@@ -4,9 +4,16 @@ package preload
 
 import _ "embed"
 
-// File is where the script is, below /var/lib or a user's state directory. The number is the
-// version of what units and the script say to each other.
-const File = "gm/preload-1.cjs"
+// name is the script's. The number is the version of what units and the script say to each
+// other.
+const name = "preload-1.cjs"
+
+// Where the script is: of the system's apps, any user can read it there, and below the home
+// of a user.
+const (
+	System = "/var/lib/gm-node/" + name
+	User   = ".local/state/gm-node/" + name
+)
 
 // Text is the script.
 //

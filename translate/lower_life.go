@@ -213,9 +213,9 @@ func (l *lowering) preload(feature units.Spec, from *arg) bool {
 		return true
 	}
 	l.setenv(variable{name: "GM_PRELOAD", value: feature, from: from.at})
-	file := units.Spec("/var/lib/" + preload.File)
+	file := units.Spec(preload.System)
 	if l.host.Scope == ScopeUser {
-		file = "%h/.local/state/" + preload.File
+		file = "%h/" + preload.User
 	}
 	options := "--require=" + file
 	if declared, ok := l.getenv("NODE_OPTIONS"); ok {

@@ -279,8 +279,8 @@ func TestDoctorFinds(t *testing.T) {
 			f.install(t, "web", plainService+"\nUser=www")
 		}, problem, "script", "www may not read it (mode 0640)", "right to read"},
 		{"preload gone", func(t *testing.T, f *facts) {
-			f.install(t, "web", plainService+"\nEnvironment=NODE_OPTIONS=--require=/var/lib/gm/preload-1.cjs")
-		}, problem, "preload", "/var/lib/gm/preload-1.cjs", "gm install"},
+			f.install(t, "web", plainService+"\nEnvironment=NODE_OPTIONS=--require=/var/lib/gm-node/preload-1.cjs")
+		}, problem, "preload", "/var/lib/gm-node/preload-1.cjs", "gm install"},
 		{"log directory gone", func(t *testing.T, f *facts) {
 			f.install(t, "web", strings.Replace(plainService, "=journal", "=append:/srv/shop/logs/x.log", 1)+"\nStandardError=null")
 		}, problem, "logs", "/srv/shop/logs/x.log is not there", "mkdir -p /srv/shop/logs"},

@@ -47,11 +47,15 @@ type seen struct {
 func (p *Project) server(instances int) App {
 	at := p.dir + "/app.sock"
 	p.Write("server.js", nodeServer)
-	return App{
+	web := App{
 		"name": "web", "script": "server.js", "exec_mode": "cluster", "instances": instances, "min_uptime": 150,
 		"wait_ready": true, "listen_timeout": 20000, "shutdown_with_message": true, "kill_timeout": 10000,
 		"env": App{"AT": at}, "systemd": App{"listen": []string{at}},
 	}
+	if strings.TrimSpace(p.Sh("id -u")) == "0" {
+		web["uid"] = "nobody" // who sees less of the machine
+	}
+	return web
 }
 
 // load has a client ask the server until the returned function is called.
