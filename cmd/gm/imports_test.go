@@ -75,7 +75,7 @@ var outward = map[string][]string{
 }
 
 // changing is what package gm does, once for all programs; the command goes through it.
-var changing = map[string][]string{"engine": {"Apply", "Conflicts", "Diff", "Lock", "Observe", "Recover"}}
+var changing = map[string][]string{"engine": {"Apply", "Conflicts", "Diff", "Lock", "Observe", "Outline", "Recover"}}
 
 // TestImports holds the lattice. It parses the sources itself: a test that asked
 // `go list` would be cached over a change of imports.
