@@ -18,29 +18,33 @@ process.on('message', m => {
 })
 `
 
-// nodeClient asks again and again, by a connection for each request, until a file is there.
-// What it counts is its output.
+// nodeClient asks again and again, by a connection for each request, until it has been served
+// as often as it is told or a file is there. What it counts is its output.
 const nodeClient = `
 const fs = require('fs'), http = require('http')
 const seen = {served: 0, failed: 0, why: {}, pids: {}, versions: {}}
-const ask = done => http.get({socketPath: process.argv[2], agent: false}, r => {
+const at = process.argv[2], where = at.startsWith('/') ? {socketPath: at} : {port: at, host: '127.0.0.1'}
+const ask = done => http.get({...where, agent: false}, r => {
   let text = ''
   r.on('data', d => text += d).on('end', () => {
     const [, pid, version] = text.split(' ')
     seen.served++
-    seen.pids[pid] = seen.versions[version] = true
+    seen.pids[pid] = (seen.pids[pid] || 0) + 1
+    seen.versions[version] = true
     done()
   })
 }).on('error', e => { seen.failed++; seen.why[e.code] = true; setTimeout(done, 10) })
-const loop = () => fs.existsSync('enough') ? undefined : ask(loop)
+const limit = Number(process.argv[3]) || Infinity
+const loop = () => seen.served >= limit || fs.existsSync('enough') ? undefined : ask(loop)
 for (let i = 0; i < 8; i++) loop()
 process.on('exit', () => { fs.writeFileSync('seen.tmp', JSON.stringify(seen)); fs.renameSync('seen.tmp', 'seen.json') })
 `
 
 // seen is what a client has counted.
 type seen struct {
-	Served, Failed      int
-	Why, PIDs, Versions map[string]bool
+	Served, Failed int
+	PIDs           map[string]int
+	Why, Versions  map[string]bool
 }
 
 // server declares instances of nodeServer that share a socket.
@@ -58,20 +62,32 @@ func (p *Project) server(instances int) App {
 	return web
 }
 
-// load has a client ask the server until the returned function is called.
-func (p *Project) load() (count func() seen) {
+// load has a client ask a server, by a path or a port, until the returned function is called.
+func (p *Project) load(at string) (count func() seen) {
 	p.t.Helper()
-	p.Write("client.js", nodeClient)
-	p.Sh(`rm -f enough seen.json; setsid node client.js "$1/app.sock" </dev/null >client.log 2>&1 &`, p.dir)
-	return func() (s seen) {
+	p.ask(at, 0)
+	return func() seen {
 		p.t.Helper()
 		p.Write("enough", "")
-		p.Await("the client to end", func() bool { return p.Read("seen.json") != "" })
-		if err := json.Unmarshal([]byte(p.Read("seen.json")), &s); err != nil {
-			p.t.Fatal(err)
-		}
-		return s
+		return p.counted()
 	}
+}
+
+// ask has a client ask a server that often.
+func (p *Project) ask(at string, requests int) {
+	p.t.Helper()
+	p.Write("client.js", nodeClient)
+	p.Sh(`rm -f enough seen.json; setsid node client.js "$1" "$2" </dev/null >client.log 2>&1 &`, at, itoa(requests))
+}
+
+// counted waits for the end of the client.
+func (p *Project) counted() (s seen) {
+	p.t.Helper()
+	p.Await("the client to end", func() bool { return p.Read("seen.json") != "" })
+	if err := json.Unmarshal([]byte(p.Read("seen.json")), &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
 }
 
 // An app of PM2's, unmodified: its messages arrive, and no request is lost while its instances
@@ -79,7 +95,7 @@ func (p *Project) load() (count func() seen) {
 func reloadDropsNothing(p *Project) {
 	p.Declare(p.server(2))
 	p.Do("install")
-	count := p.load()
+	count := p.load(p.dir + "/app.sock")
 	for range 3 {
 		before := p.PIDs("web")
 		p.Do("reload", p.App("web"))
@@ -106,7 +122,7 @@ func reloadDropsNothing(p *Project) {
 func badVersionServesNothing(p *Project) {
 	p.Declare(p.server(2))
 	p.Do("install")
-	count := p.load()
+	count := p.load(p.dir + "/app.sock")
 	for _, broken := range []string{"throws", "silent"} {
 		web := p.server(2).With(App{"listen_timeout": 1500})
 		web["env"].(App)["BROKEN"] = broken
@@ -117,4 +133,67 @@ func badVersionServesNothing(p *Project) {
 	if s := count(); s.Failed > 0 || s.Served < 100 {
 		p.t.Errorf("the client counted %+v\n%s", s, p.Read("client.log"))
 	}
+}
+
+// pythonServer is a server that knows nothing of any other.
+const pythonServer = `
+import http.server, os, sys
+me = os.environ['NODE_APP_INSTANCE']
+if me == '1' and os.path.exists('bad'):
+    sys.exit(3)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        text = f'{me} {os.getpid()} 1'.encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    def log_message(self, *args):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 100
+Server(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
+`
+
+// Any program shares a port that nobody declared, as an ordinary user. One instance that is
+// given up leaves the others alone.
+func portIsShared(p *Project) {
+	if strings.TrimSpace(p.Sh("id -u")) != "0" {
+		p.t.Skip("only root attaches the program that has ports shared")
+	}
+	port := strings.TrimSpace(p.Sh(`python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'`))
+	p.Write("server.py", pythonServer)
+	p.Declare(App{
+		"name": "web", "script": "server.py", "args": port, "interpreter": "python3", "exec_mode": "cluster", "instances": 3,
+		"uid": "nobody", "min_uptime": 500, "max_restarts": 3,
+	})
+	p.Do("install")
+	p.Await("three to listen", func() bool {
+		return strings.TrimSpace(p.Sh(`grep -c ":$(printf %04X $1) .* 0A " /proc/net/tcp || true`, port)) == "3"
+	})
+	p.ask(port, 3000)
+	s := p.counted()
+	if s.Failed > 0 || len(s.PIDs) != 3 {
+		p.t.Errorf("the client counted %+v\n%s", s, p.Read("client.log"))
+	}
+	for pid, n := range s.PIDs {
+		if n < s.Served/9 {
+			p.t.Errorf("of %d requests process %s had %d", s.Served, pid, n)
+		}
+	}
+
+	before := p.PIDs("web")
+	p.Write("bad", "")
+	p.Kill("KILL", before[1])
+	count := p.load(port)
+	p.Await("one to be given up", func() bool { return p.Status("web") == "online errored online" })
+	if s := count(); s.Failed > 0 || s.Served == 0 || len(s.PIDs) != 2 {
+		p.t.Errorf("while one was given up the client counted %+v\n%s", s, p.Read("client.log"))
+	}
+	if now := p.PIDs("web"); len(now) != 2 || now[0] != before[0] || now[1] != before[2] {
+		p.t.Errorf("of %v remain %v", before, now)
+	}
+	p.Sh("rm bad")
+	p.Do("reload", p.App("web"))
+	p.Expect(map[string]string{"web": "online online online"})
 }

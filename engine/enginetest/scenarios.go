@@ -63,6 +63,7 @@ var scenarios = []Scenario{
 	{Name: "ReloadStopsAtFailure", Run: reloadFails},
 	{Name: "ReloadDropsNothing", Run: reloadDropsNothing},
 	{Name: "BadVersionServesNothing", Run: badVersionServesNothing},
+	{Name: "PortIsShared", Run: portIsShared, Systemd: "the supervisor of these tests has no control groups"},
 
 	{Name: "SelectorsChoose", Run: selectors},
 	{Name: "SelectorOfNothing", Run: selectNothing},
