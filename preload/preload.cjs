@@ -158,7 +158,7 @@ function alike(a, b) {
 // shareTCPPorts sets reusePort wherever an app listens on a port.
 function shareTCPPorts() {
   const [major, minor] = process.versions.node.split('.').map(Number)
-  if (major < 22 || (major === 22 && minor < 12)) {
+  if (major < 22 || (major === 22 && minor < 12) || (major === 23 && minor < 1)) {
     say(`several instances cannot share a port: Node ${process.versions.node} has no reusePort, 22.12 does`)
     return
   }

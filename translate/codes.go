@@ -111,7 +111,7 @@ var (
 		Doc:     "--env names an environment, and no app has any",
 		Example: `[{"script": "a.js", "env": {"A": 1}}]`, Flags: "--env production"}
 	noPortSharing = &Code{Name: "no-port-sharing", Severity: diag.Error,
-		Doc:     "several instances in cluster mode would have to share a port where nothing lets them: a program other than node in the user scope",
+		Doc:     "several instances in cluster mode would have to share a port where nothing lets them: in the user scope a program other than node, or a node before 22.12",
 		Example: `[{"script": "a.py", "exec_mode": "cluster", "instances": 2}]`, Flags: "--user"}
 	noScript = &Code{Name: "no-script", Severity: diag.Error,
 		Doc:     "an app does not say what to run",

@@ -35,7 +35,13 @@ func lowerInstances(l *lowering, mode *arg) {
 				"%d instances of %s cannot share a port in a user's own systemd", a.count, clip(a.name))
 			return
 		}
-		// Node's own way, 22.12 and later; the preload asks for it.
+		// Node's own way; the preload asks for it.
+		if v := l.host.version(a.program.argv[0].text); v != "" && !nodeSharesPorts(v) {
+			l.add(noPortSharing, at, `use node 22.12 or later, declare the port: "systemd": {"listen": [3000]}, install into the system scope, `+
+				`or write "exec_mode": "fork" if they do not listen on one port`,
+				"%d instances of %s cannot share a port in a user's own systemd: node %s has no reusePort", a.count, clip(a.name), v)
+			return
+		}
 		l.preload("reuseport", &arg{value: mode.value, at: at, name: "exec_mode"})
 		return
 	}
@@ -44,6 +50,12 @@ func lowerInstances(l *lowering, mode *arg) {
 	if c, ok := l.command("+", at, "exec_mode", l.gm("share-port", "%i")...); ok {
 		l.service.add("Service", "ExecStartPre", c, at)
 	}
+}
+
+// nodeSharesPorts reports whether net.Server's listen() has reusePort.
+func nodeSharesPorts(v string) bool {
+	major, minor := majorMinor(v)
+	return major == 22 && minor >= 12 || major == 23 && minor >= 1 || major >= 24
 }
 
 // listens returns the elements of "systemd": {"listen": …}.

@@ -135,7 +135,13 @@ func badVersionServesNothing(p *Project) {
 	}
 }
 
-// pythonServer is a server that knows nothing of any other.
+// plainServer is one that knows nothing of any other, in Node and in Python.
+const plainServer = `
+const fs = require('fs'), me = process.env.NODE_APP_INSTANCE
+if (me === '1' && fs.existsSync('bad')) process.exit(3)
+require('http').createServer((q, s) => s.end(me + ' ' + process.pid + ' 1')).listen(Number(process.argv[2]), '127.0.0.1')
+`
+
 const pythonServer = `
 import http.server, os, sys
 me = os.environ['NODE_APP_INSTANCE']
@@ -161,10 +167,15 @@ func portIsShared(p *Project) {
 	if strings.TrimSpace(p.Sh("id -u")) != "0" {
 		p.t.Skip("only root attaches the program that has ports shared")
 	}
-	port := strings.TrimSpace(p.Sh(`python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'`))
-	p.Write("server.py", pythonServer)
+	script, interpreter := "plain.js", "node"
+	if strings.TrimSpace(p.Sh("command -v python3 || true")) != "" {
+		script, interpreter = "plain.py", "python3"
+	}
+	p.Write("plain.js", plainServer)
+	p.Write("plain.py", pythonServer)
+	port := strings.TrimSpace(p.Sh(`node -e 'require("net").createServer().listen(0, "127.0.0.1", function () { console.log(this.address().port); this.close() })'`))
 	p.Declare(App{
-		"name": "web", "script": "server.py", "args": port, "interpreter": "python3", "exec_mode": "cluster", "instances": 3,
+		"name": "web", "script": script, "args": port, "interpreter": interpreter, "exec_mode": "cluster", "instances": 3,
 		"uid": "nobody", "min_uptime": 500, "max_restarts": 3,
 	})
 	p.Do("install")

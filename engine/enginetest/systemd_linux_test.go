@@ -89,6 +89,7 @@ func build(t testing.TB, target, command string) {
 
 func TestBooted(t *testing.T) {
 	c := bootContainer(t)
+	c.InstallNode()
 	// journald as it is everywhere, not as tests like it: it drops what comes too fast.
 	c.Must("sh", "-c", `printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=30s\nRateLimitBurst=10000\n' >/etc/systemd/journald.conf.d/gm-testbed.conf
 		systemctl restart systemd-journald`)
@@ -98,6 +99,7 @@ func TestBooted(t *testing.T) {
 // TestBootedUser runs the scenarios as an ordinary user, whose own systemd lingers.
 func TestBootedUser(t *testing.T) {
 	c := bootContainer(t)
+	c.InstallNode()
 	c.addUser(t, "ann")
 	Run(t, c)
 }
